@@ -1,0 +1,9 @@
+// Package signet is the map of a set of drop-in plugins that make a fleet of
+// go-micro services secure without a change to any handler.
+//
+//   - identity: who a service is; every plugin takes one
+//   - transport/quic: calls between services over mutually authenticated QUIC
+//
+// Use a plugin by importing it and passing one option to micro.NewService; each
+// package's own comment says what it guarantees and what it does not.
+package signet
