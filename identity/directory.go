@@ -1,0 +1,401 @@
+package identity
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/ecdh"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-signet/signet/internal/keys"
+)
+
+// Limits of a peer directory. Only what was verified is entered, so they are there
+// against a member of the fleet that has gone bad, not against the world.
+const (
+	MaxAddresses        = 16384 // addresses in all
+	MaxAddressesPerPeer = 1024  // addresses bound to one peer
+	MaxPeersPerAddress  = 64    // peers bound to one address
+	MaxKeys             = 65536 // box keys in all
+	MaxKeysPerPeer      = 256   // box keys of one peer: one for each replica
+)
+
+// boxKeySize is the size of an X25519 public key (RFC 7748), in bytes.
+const boxKeySize = 32
+
+// Directory is what an identity knows of its peers: which of them answers at an
+// address, and which box keys are theirs. Those who verify peers enter them: the
+// signed registry, and Identity.AddCard. An entry lives until its time is up or it
+// is removed, and nothing announces the end of its time. It is safe for concurrent
+// use.
+type Directory struct {
+	home    string
+	changes notifier
+
+	mu        sync.RWMutex
+	addresses map[string]map[string]time.Time // address → peer ID → until
+	perPeer   map[string]int                  // peer ID → addresses it is bound to
+	peers     map[string]map[string]keyEntry  // peer ID → public key → entry
+	keyCount  int
+	swept     time.Time
+}
+
+type keyEntry struct {
+	key   *ecdh.PublicKey
+	until time.Time
+	// chain vouches for a key that a card brought, nil for others: whoever called
+	// AddKeys removes it again.
+	chain []*x509.Certificate
+}
+
+// PeerKey is a box key of a peer.
+type PeerKey struct {
+	PeerID string
+	Key    *ecdh.PublicKey // X25519
+	Until  time.Time
+}
+
+func newDirectory(home string) *Directory {
+	return &Directory{home: home}
+}
+
+// Bind enters that a peer answers at an address, "host:port", until a time. Several
+// peers may be bound to an address. Binding again moves the time, later only. The
+// error wraps ErrInvalidName, ErrExpired or ErrDirectoryFull.
+func (d *Directory) Bind(addr, peerID string, until time.Time) error {
+	addr, err := canonical(addr)
+	if err != nil {
+		return err
+	}
+	if err := checkEntry(peerID, until); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	changed, err := d.bind(addr, peerID, until)
+	d.mu.Unlock()
+	if changed {
+		d.changes.notify()
+	}
+	return err
+}
+
+func (d *Directory) bind(addr, peerID string, until time.Time) (changed bool, err error) {
+	if was, ok := d.addresses[addr][peerID]; ok {
+		if !until.After(was) {
+			return false, nil
+		}
+		d.addresses[addr][peerID] = until
+		return true, nil
+	}
+	if err := d.roomToBind(addr, peerID); err != nil {
+		d.expire(time.Now())
+		if err := d.roomToBind(addr, peerID); err != nil {
+			return false, err
+		}
+	}
+	if d.addresses == nil {
+		d.addresses, d.perPeer = make(map[string]map[string]time.Time), make(map[string]int)
+	}
+	if d.addresses[addr] == nil {
+		d.addresses[addr] = make(map[string]time.Time)
+	}
+	d.addresses[addr][peerID] = until
+	d.perPeer[peerID]++
+	return true, nil
+}
+
+func (d *Directory) roomToBind(addr, peerID string) error {
+	switch {
+	case len(d.addresses[addr]) >= MaxPeersPerAddress:
+		return fmt.Errorf("%w: %d peers at one address", ErrDirectoryFull, MaxPeersPerAddress)
+	case d.perPeer[peerID] >= MaxAddressesPerPeer:
+		return fmt.Errorf("%w: %d addresses of one peer", ErrDirectoryFull, MaxAddressesPerPeer)
+	case d.addresses[addr] == nil && len(d.addresses) >= MaxAddresses:
+		return fmt.Errorf("%w: %d addresses", ErrDirectoryFull, MaxAddresses)
+	}
+	return nil
+}
+
+// Unbind removes a peer from an address.
+func (d *Directory) Unbind(addr, peerID string) {
+	addr, err := canonical(addr)
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	changed := d.unbind(addr, peerID)
+	d.mu.Unlock()
+	if changed {
+		d.changes.notify()
+	}
+}
+
+func (d *Directory) unbind(addr, peerID string) (changed bool) {
+	bound := d.addresses[addr]
+	if _, ok := bound[peerID]; !ok {
+		return false
+	}
+	delete(bound, peerID)
+	if len(bound) == 0 {
+		delete(d.addresses, addr)
+	}
+	if d.perPeer[peerID]--; d.perPeer[peerID] == 0 {
+		delete(d.perPeer, peerID)
+	}
+	return true
+}
+
+// Bound returns the peers that are bound to an address at this moment, sorted, and
+// whether there are any. Spellings of one address are one: case, leading zeros of
+// a port, an IPv4 address mapped into IPv6, a dot at the end of a name.
+func (d *Directory) Bound(addr string) (peerIDs []string, known bool) {
+	addr, err := canonical(addr)
+	if err != nil {
+		return nil, false
+	}
+	now := time.Now()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for peerID, until := range d.addresses[addr] {
+		if now.Before(until) {
+			peerIDs = append(peerIDs, peerID)
+		}
+	}
+	slices.Sort(peerIDs)
+	return peerIDs, len(peerIDs) > 0
+}
+
+// AddKeys enters a box key of a peer, an X25519 public key of 32 bytes, until a
+// time. A peer may have several: replicas with one ID, or a key and its successor.
+// Entering a key again moves its time, later only. The error wraps ErrInvalidName,
+// ErrExpired or ErrDirectoryFull, or says that the key is none.
+func (d *Directory) AddKeys(peerID string, key []byte, until time.Time) error {
+	return d.addKey(peerID, key, until, nil)
+}
+
+func (d *Directory) addKey(peerID string, raw []byte, until time.Time, chain []*x509.Certificate) error {
+	if err := checkEntry(peerID, until); err != nil {
+		return err
+	}
+	key, err := parseBoxKey(raw)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	changed, err := d.enterKey(peerID, keyEntry{key: key, until: until, chain: chain})
+	d.mu.Unlock()
+	if changed {
+		d.changes.notify()
+	}
+	return err
+}
+
+func (d *Directory) enterKey(peerID string, entry keyEntry) (changed bool, err error) {
+	name := string(entry.key.Bytes())
+	if was, ok := d.peers[peerID][name]; ok {
+		if was.chain == nil || entry.chain == nil {
+			entry.chain = nil // whoever called AddKeys answers for it
+		}
+		changed = entry.until.After(was.until)
+		if !changed {
+			entry.until = was.until
+		}
+		d.peers[peerID][name] = entry
+		return changed, nil
+	}
+	if err := d.roomForKey(peerID); err != nil {
+		d.expire(time.Now())
+		if err := d.roomForKey(peerID); err != nil {
+			return false, err
+		}
+	}
+	if d.peers == nil {
+		d.peers = make(map[string]map[string]keyEntry)
+	}
+	if d.peers[peerID] == nil {
+		d.peers[peerID] = make(map[string]keyEntry)
+	}
+	d.peers[peerID][name] = entry
+	d.keyCount++
+	return true, nil
+}
+
+func (d *Directory) roomForKey(peerID string) error {
+	switch {
+	case len(d.peers[peerID]) >= MaxKeysPerPeer:
+		return fmt.Errorf("%w: %d box keys of one peer", ErrDirectoryFull, MaxKeysPerPeer)
+	case d.keyCount >= MaxKeys:
+		return fmt.Errorf("%w: %d box keys", ErrDirectoryFull, MaxKeys)
+	}
+	return nil
+}
+
+// RemoveKeys removes all box keys of a peer.
+func (d *Directory) RemoveKeys(peerID string) {
+	d.mu.Lock()
+	gone := len(d.peers[peerID])
+	delete(d.peers, peerID)
+	d.keyCount -= gone
+	d.mu.Unlock()
+	if gone > 0 {
+		d.changes.notify()
+	}
+}
+
+// Keys returns the box keys that a service of our own trust domain has at this
+// moment, sorted by their bytes.
+func (d *Directory) Keys(service string) []PeerKey {
+	id, err := keys.NewID(d.home, service)
+	if err != nil {
+		return nil
+	}
+	peerID, now := id.String(), time.Now()
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var found []PeerKey
+	for _, entry := range d.peers[peerID] {
+		if now.Before(entry.until) {
+			found = append(found, PeerKey{PeerID: peerID, Key: entry.key, Until: entry.until})
+		}
+	}
+	slices.SortFunc(found, func(a, b PeerKey) int {
+		return cmp.Or(cmp.Compare(a.PeerID, b.PeerID), bytes.Compare(a.Key.Bytes(), b.Key.Bytes()))
+	})
+	return found
+}
+
+// OnChange calls f after entries were made, prolonged or removed, on the terms of
+// Identity.OnChange. It is not called when the time of an entry is up: PeerKey
+// says when that will be.
+func (d *Directory) OnChange(f func()) (cancel func()) {
+	if f == nil {
+		return func() {}
+	}
+	return d.changes.add(f)
+}
+
+// recheck removes the keys whose card is no longer vouched for.
+func (d *Directory) recheck(vouched func(chain []*x509.Certificate) bool) {
+	type suspect struct{ peerID, key string }
+	suspects := make(map[suspect][]*x509.Certificate)
+	d.mu.RLock()
+	for peerID, entries := range d.peers {
+		for name, entry := range entries {
+			if entry.chain != nil {
+				suspects[suspect{peerID, name}] = entry.chain
+			}
+		}
+	}
+	d.mu.RUnlock()
+	maps.DeleteFunc(suspects, func(_ suspect, chain []*x509.Certificate) bool { return vouched(chain) })
+	changed := false
+	d.mu.Lock()
+	for s := range suspects {
+		if entry, ok := d.peers[s.peerID][s.key]; ok && entry.chain != nil {
+			d.dropKey(s.peerID, s.key)
+			changed = true
+		}
+	}
+	d.mu.Unlock()
+	if changed {
+		d.changes.notify()
+	}
+}
+
+func (d *Directory) dropKey(peerID, name string) {
+	delete(d.peers[peerID], name)
+	d.keyCount--
+	if len(d.peers[peerID]) == 0 {
+		delete(d.peers, peerID)
+	}
+}
+
+// expire removes what has ended. It runs when room is short, so the directory is
+// never larger than its limits, and no timer is needed; and once a second at most,
+// so that a peer at its limit cannot make every call a sweep.
+func (d *Directory) expire(now time.Time) {
+	if now.Sub(d.swept) < time.Second {
+		return
+	}
+	d.swept = now
+	for addr, bound := range d.addresses {
+		for peerID, until := range bound {
+			if !now.Before(until) {
+				d.unbind(addr, peerID)
+			}
+		}
+	}
+	for peerID, entries := range d.peers {
+		for name, entry := range entries {
+			if !now.Before(entry.until) {
+				d.dropKey(peerID, name)
+			}
+		}
+	}
+}
+
+// shut ends the notifications; entries stay readable.
+func (d *Directory) shut() { d.changes.shut() }
+
+func checkEntry(peerID string, until time.Time) error {
+	if _, err := keys.ParseID(peerID); err != nil {
+		return fmt.Errorf("identity: peer directory: %w", err)
+	}
+	if now := time.Now(); !now.Before(until) {
+		return fmt.Errorf("identity: peer directory: %w: the entry ends at %s, now is %s", ErrExpired, stamp(until), stamp(now))
+	}
+	return nil
+}
+
+// parseBoxKey refuses keys of low order too: what is sealed to one can be opened
+// by everybody. The agreement with a key of our own shows them.
+func parseBoxKey(raw []byte) (*ecdh.PublicKey, error) {
+	key, err := ecdh.X25519().NewPublicKey(raw)
+	if err != nil {
+		return nil, fmt.Errorf("identity: a box key of %d bytes: X25519 keys have %d", len(raw), boxKeySize)
+	}
+	probe, err := keys.NewBoxKey()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := probe.ECDH(key); err != nil {
+		return nil, fmt.Errorf("identity: a box key of low order is not a key: %w", err)
+	}
+	return key, nil
+}
+
+// canonical brings an address to the one form under which it is kept.
+func canonical(addr string) (string, error) {
+	const most = 300 // a host of 253 bytes, an IPv6 zone or a port, and brackets
+	bad := func(why string) (string, error) {
+		return "", fmt.Errorf("identity: %w: address %s: %s", ErrInvalidName, keys.Quote(addr), why)
+	}
+	if len(addr) > most {
+		return bad("too long")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return bad("want host:port")
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return bad("want a port from 1 to 65535")
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	} else {
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return bad("want an IP address or a host name in ASCII")
+		}
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+}
