@@ -92,15 +92,24 @@ func domainOfCA(cert *x509.Certificate) (string, error) {
 	return domain, CheckTrustDomain(domain)
 }
 
-// RevokeIn enters certificates, and whatever known lists, in the revocation list of
-// a directory that the authority was written to. It returns the new trust. Processes that revoke at
+// RevokeIn enters certificates in the revocation list of a directory that the
+// authority was written to, and returns the new trust. Processes that revoke at
 // the same time wait for each other, so that no entry is lost.
-func (ca *CA) RevokeIn(dir string, known *DomainTrust, certs ...*x509.Certificate) (*DomainTrust, error) {
+func (ca *CA) RevokeIn(dir string, certs ...*x509.Certificate) (*DomainTrust, error) {
+	return ca.revokeIn(dir, nil, certs)
+}
+
+// MergeIn is RevokeIn for all that known revokes.
+func (ca *CA) MergeIn(dir string, known *DomainTrust) (*DomainTrust, error) {
+	return ca.revokeIn(dir, []*DomainTrust{known}, nil)
+}
+
+func (ca *CA) revokeIn(dir string, known []*DomainTrust, certs []*x509.Certificate) (trust *DomainTrust, err error) {
 	unlock, err := lockFile(filepath.Join(dir, CAKeyFile))
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
+	defer func() { err = errors.Join(err, unlock()) }()
 	r := newReader(dir, ReadOptions{}, time.Now())
 	data, err := r.read(CRLFile, MaxCRLFile, public)
 	if err != nil {
@@ -115,8 +124,7 @@ func (ca *CA) RevokeIn(dir string, known *DomainTrust, certs ...*x509.Certificat
 	if err != nil {
 		return nil, err
 	}
-	trust, err := ca.revoke([]*DomainTrust{written, known}, certs)
-	if err != nil {
+	if trust, err = ca.revoke(append([]*DomainTrust{written}, known...), certs); err != nil {
 		return nil, err
 	}
 	return trust, WriteFile(r.path(CRLFile), trust.EncodeCRLs(), PublicMode)

@@ -2,6 +2,7 @@ package keys
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -221,6 +222,25 @@ func (t *Trust) Pool() *x509.CertPool {
 	return pool
 }
 
+// CAs returns the CA certificates of all domains, sorted by domain.
+func (t *Trust) CAs() []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, name := range slices.Sorted(maps.Keys(t.domains)) {
+		all = append(all, t.domains[name].cas...)
+	}
+	return all
+}
+
+// SubjectsSize returns how many bytes the names of CAs take in a TLS certificate
+// request (RFC 8446, section 4.2.4): each has a length of two bytes before it.
+func SubjectsSize(cas []*x509.Certificate) int {
+	size := 0
+	for _, ca := range cas {
+		size += 2 + len(ca.RawSubject)
+	}
+	return size
+}
+
 // Verify decides whether a chain, leaf first, proves the ID in its leaf: the
 // leaf's shape, a chain to a CA of the ID's own trust domain, validity at now,
 // and that domain's revocation lists. The verdict holds until the earliest end
@@ -253,10 +273,21 @@ func (t *Trust) Verify(chain []*x509.Certificate, now time.Time) (ID, time.Time,
 		intermediates.AddCert(cert)
 	}
 	until, err := domain.verify(leaf, intermediates, now)
-	if err != nil {
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return id, none, fmt.Errorf("%s: %w: %s vouches for trust domain %s", id, err, t.file(id.TrustDomain), id.TrustDomain)
+	case err != nil:
 		return id, none, fmt.Errorf("%s: %w", id, err)
 	}
 	return id, until, nil
+}
+
+// file names where the CAs of a domain lie in an identity directory.
+func (t *Trust) file(domain string) string {
+	if domain == t.home {
+		return CAFile
+	}
+	return TrustDir + "/" + domain + certSuffix
 }
 
 func checkTimes(leaf *x509.Certificate, now time.Time) error {
