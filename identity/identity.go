@@ -153,16 +153,6 @@ func (id *Identity) TrustPool() *x509.CertPool {
 	return now.set.Trust.Pool()
 }
 
-// TrustAnchors returns the CA certificates of TrustPool, sorted by trust domain;
-// none after Close.
-func (id *Identity) TrustAnchors() []*x509.Certificate {
-	now, err := id.current()
-	if err != nil {
-		return nil
-	}
-	return now.set.Trust.CAs()
-}
-
 // Verify decides whether a chain that a peer presented, leaf first, proves who it
 // is: exactly one URI name and it a SPIFFE ID, no CA, digitalSignature, both
 // extended key usages; a chain to the CAs of the ID's own trust domain; validity

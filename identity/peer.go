@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"slices"
 
 	"go-micro.dev/v4/metadata"
@@ -51,21 +50,6 @@ func (p Peer) Home() bool { return p.home }
 // String returns the ID.
 func (p Peer) String() string { return p.ID }
 
-// PeerFromCertificate returns the peer that a leaf names, as one of our own trust
-// domain. It checks the shape of the leaf, as Identity.Verify does, and nothing
-// else: it is for transports whose trust comes from a tls.Config instead of an
-// Identity, after they have verified the chain and the trust domain. The error
-// wraps ErrNotSPIFFE.
-//
-// WARNING: a leaf that was not verified proves nothing.
-func PeerFromCertificate(leaf *x509.Certificate) (Peer, error) {
-	id, err := keys.CheckLeaf(leaf)
-	if err != nil {
-		return Peer{}, fmt.Errorf("identity: %w", err)
-	}
-	return newPeer(id, leaf, true), nil
-}
-
 // Keys of go-micro's request metadata. The server sets the addresses itself,
 // after it has received the headers of a request.
 const (
@@ -107,12 +91,11 @@ func PeerFromContext(ctx context.Context) (Peer, bool) {
 	if err != nil {
 		return Peer{}, false
 	}
-	peer, err := PeerFromCertificate(leaf)
+	id, err := keys.CheckLeaf(leaf)
 	if err != nil {
 		return Peer{}, false
 	}
-	peer.home = home
-	return peer, true
+	return newPeer(id, leaf, home), true
 }
 
 // variants reports whether the metadata has one of the keys that count under

@@ -222,25 +222,6 @@ func (t *Trust) Pool() *x509.CertPool {
 	return pool
 }
 
-// CAs returns the CA certificates of all domains, sorted by domain.
-func (t *Trust) CAs() []*x509.Certificate {
-	var all []*x509.Certificate
-	for _, name := range slices.Sorted(maps.Keys(t.domains)) {
-		all = append(all, t.domains[name].cas...)
-	}
-	return all
-}
-
-// SubjectsSize returns how many bytes the names of CAs take in a TLS certificate
-// request (RFC 8446, section 4.2.4): each has a length of two bytes before it.
-func SubjectsSize(cas []*x509.Certificate) int {
-	size := 0
-	for _, ca := range cas {
-		size += 2 + len(ca.RawSubject)
-	}
-	return size
-}
-
 // Verify decides whether a chain, leaf first, proves the ID in its leaf: the
 // leaf's shape, a chain to a CA of the ID's own trust domain, validity at now,
 // and that domain's revocation lists. The verdict holds until the earliest end
