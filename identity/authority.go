@@ -310,7 +310,7 @@ func (a *Authority) revoke(cert *x509.Certificate) ([]func(), error) {
 		return nil, err
 	}
 	for _, dir := range a.dirs {
-		written, dirErr := a.ca.MergeIn(dir, next)
+		written, dirErr := a.ca.RevokeIn(dir, next)
 		if dirErr != nil {
 			err = errors.Join(err, dirErr)
 			continue

@@ -92,19 +92,11 @@ func domainOfCA(cert *x509.Certificate) (string, error) {
 	return domain, CheckTrustDomain(domain)
 }
 
-// RevokeIn enters certificates in the revocation list of a directory that the
-// authority was written to, and returns the new trust. Processes that revoke at
-// the same time wait for each other, so that no entry is lost.
-func (ca *CA) RevokeIn(dir string, certs ...*x509.Certificate) (*DomainTrust, error) {
-	return ca.revokeIn(dir, nil, certs)
-}
-
-// MergeIn is RevokeIn for all that known revokes.
-func (ca *CA) MergeIn(dir string, known *DomainTrust) (*DomainTrust, error) {
-	return ca.revokeIn(dir, []*DomainTrust{known}, nil)
-}
-
-func (ca *CA) revokeIn(dir string, known []*DomainTrust, certs []*x509.Certificate) (trust *DomainTrust, err error) {
+// RevokeIn enters certificates, and all that known revokes, in the revocation list
+// of a directory that the authority was written to, and returns the new trust.
+// Processes that revoke at the same time wait for each other, so that no entry is
+// lost.
+func (ca *CA) RevokeIn(dir string, known *DomainTrust, certs ...*x509.Certificate) (trust *DomainTrust, err error) {
 	unlock, err := lockFile(filepath.Join(dir, CAKeyFile))
 	if err != nil {
 		return nil, err
@@ -124,7 +116,7 @@ func (ca *CA) revokeIn(dir string, known []*DomainTrust, certs []*x509.Certifica
 	if err != nil {
 		return nil, err
 	}
-	if trust, err = ca.revoke(append([]*DomainTrust{written}, known...), certs); err != nil {
+	if trust, err = ca.revoke([]*DomainTrust{written, known}, certs); err != nil {
 		return nil, err
 	}
 	return trust, WriteFile(r.path(CRLFile), trust.EncodeCRLs(), PublicMode)

@@ -256,7 +256,7 @@ func (t *Trust) Verify(chain []*x509.Certificate, now time.Time) (ID, time.Time,
 	until, err := domain.verify(leaf, intermediates, now)
 	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return id, none, fmt.Errorf("%s: %w: %s vouches for trust domain %s", id, err, t.file(id.TrustDomain), id.TrustDomain)
+		return id, none, fmt.Errorf("%s: %w: no CA in %s signed it: put the one that did there, if it is to be trusted", id, err, t.file(id.TrustDomain))
 	case err != nil:
 		return id, none, fmt.Errorf("%s: %w", id, err)
 	}
