@@ -24,6 +24,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
+	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -120,6 +121,9 @@ func Open(value, local, remote string) (leafDER []byte, ok bool) {
 // OpenHome is Open that also reports whether the value came from SealHome.
 func OpenHome(value, local, remote string) (leafDER []byte, home, ok bool) {
 	if len(value) > base64.RawURLEncoding.EncodedLen(tagSize+factsSize+maxLeaf) {
+		return nil, false, false
+	}
+	if strings.ContainsAny(value, "\r\n") { // which the decoder would skip
 		return nil, false, false
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(value)
