@@ -1,0 +1,155 @@
+package quic
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-signet/signet/internal/caller"
+	"go-micro.dev/v4/transport"
+)
+
+const (
+	// readAhead is the memory that a socket keeps for reading: a small message
+	// arrives with one read. Idle sockets hold this and no more.
+	readAhead = 1 << 10
+
+	// growth bounds how far memory runs ahead of what has arrived: a peer that
+	// announces a length takes at most this many times what it has sent.
+	growth = 8
+)
+
+// messageReader takes messages off a stream.
+//
+// An error is final: the position in the stream is lost. The one exception is
+// a timeout before the first byte of a message; see clean.
+type messageReader struct {
+	r          io.Reader
+	lim        messageLimits
+	start, end int   // buf[start:end] is read but not consumed
+	err        error // kept for when the buffer is used up
+	buf        [readAhead]byte
+}
+
+// clean reports whether the stream stands between two messages.
+func (d *messageReader) clean() bool { return d.start == d.end }
+
+// read decodes the next message into m. It returns io.EOF if the stream ends
+// between messages and io.ErrUnexpectedEOF if it ends within one.
+func (d *messageReader) read(m *transport.Message) error {
+	headerLen, err := d.varint()
+	if err != nil {
+		return err
+	}
+	if headerLen > d.lim.headerBytes {
+		return fmt.Errorf("%w: a header block of %d bytes was announced, the limit is %d", ErrTooLarge, headerLen, d.lim.headerBytes)
+	}
+	bodyLen, err := d.varint()
+	if err != nil {
+		return unexpected(err)
+	}
+	if bodyLen > d.lim.bodyBytes {
+		return fmt.Errorf("%w: a body of %d bytes was announced, the limit is %d", ErrTooLarge, bodyLen, d.lim.bodyBytes)
+	}
+
+	var block string
+	if n := int(headerLen); n <= d.end-d.start {
+		block = string(d.buf[d.start : d.start+n])
+		d.start += n
+	} else {
+		b, err := d.bytes(n)
+		if err != nil {
+			return unexpected(err)
+		}
+		block = string(b)
+	}
+	header, err := parseHeaders(block, d.lim.headers, caller.Reserved)
+	if err != nil {
+		return err
+	}
+	body, err := d.bytes(int(bodyLen))
+	if err != nil {
+		return unexpected(err)
+	}
+	m.Header, m.Body = header, body
+	return nil
+}
+
+// varint reads an integer in its shortest form. It returns io.EOF only if there
+// was not one byte of it.
+func (d *messageReader) varint() (uint64, error) {
+	if d.start == d.end {
+		if err := d.fill(); err != nil {
+			return 0, err
+		}
+	}
+	need := 1 << (d.buf[d.start] >> 6)
+	for d.end-d.start < need {
+		if err := d.fill(); err != nil {
+			return 0, unexpected(err)
+		}
+	}
+	v, _, ok := cutVarint(string(d.buf[d.start : d.start+need]))
+	if !ok {
+		return 0, fmt.Errorf("%w: a length is not in its shortest form", ErrMalformed)
+	}
+	d.start += need
+	return v, nil
+}
+
+// fill reads at least one more byte into the buffer.
+func (d *messageReader) fill() error {
+	if d.start > 0 {
+		d.end = copy(d.buf[:], d.buf[d.start:d.end])
+		d.start = 0
+	}
+	if d.err != nil {
+		err := d.err
+		d.err = nil
+		return err
+	}
+	n, err := io.ReadAtLeast(d.r, d.buf[d.end:], 1)
+	d.end += n
+	if n > 0 {
+		d.err = err
+		return nil
+	}
+	return err
+}
+
+// bytes reads the next n bytes into fresh memory.
+func (d *messageReader) bytes(n int) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	have := min(n, d.end-d.start)
+	b := make([]byte, min(n, max(growth*have, 64)))
+	copy(b, d.buf[d.start:d.start+have])
+	d.start += have
+	for {
+		if have < len(b) {
+			if d.err != nil {
+				return nil, d.err
+			}
+			m, err := io.ReadFull(d.r, b[have:])
+			have += m
+			if err != nil {
+				return nil, err
+			}
+		}
+		if have == n {
+			return b, nil
+		}
+		grown := make([]byte, min(n, growth*have))
+		copy(grown, b)
+		b = grown
+	}
+}
+
+// unexpected turns the end of a stream within a message into what it is.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
