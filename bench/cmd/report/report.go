@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// references are the peers whose time the report divides by.
+var references = [...]string{"raw-quic", "http", "http-mtls"}
+
+const caveats = `# Benchmark report
+
+Read this first.
+
+- Measured on a small machine shared with other work, client and server in one
+  process, over the loopback interface: no real network, no loss, no distance. Take
+  the **ratios** between peers of one run; the absolute figures are worth little.
+- With more than one exchange in flight the figures are wall time divided by
+  exchanges, the inverse of throughput. They are not latencies.
+- Loopback favours TCP at sizes above one QUIC packet: its segments are up to 64 KiB
+  there, where QUIC's packets stay at what a real network carries, about 1450 B.
+- A peer's defaults are used where it has no reason to change them. Somebody who
+  tunes a peer for one workload will see other numbers.
+- The memory transport neither encrypts nor leaves the process, http neither encrypts
+  nor authenticates, and raw-quic is quic-go without headers, identities or limits.
+  They are there as marks, not as rivals.
+
+Medians, with 95 % confidence intervals in percent (∞: too few runs to tell; -count=10 is
+enough). Made by ` + "`cmd/report`" + `; how to repeat the run is in README.md.
+
+`
+
+func writeReport(w io.Writer, res *results) {
+	io.WriteString(w, caveats)
+	writeConfig(w, res)
+	writeTargets(w, res)
+	for _, wl := range res.workloads() {
+		writeWorkload(w, res, wl)
+	}
+}
+
+func writeConfig(w io.Writer, res *results) {
+	row(w, "", "")
+	row(w, "---", "---")
+	for _, c := range res.config {
+		if c.File && c.Key != "pkg" {
+			row(w, c.Key, string(c.Value))
+		}
+	}
+	row(w, "raw results", strings.Join(res.files, ", "))
+	fmt.Fprintln(w)
+}
+
+func writeTargets(w io.Writer, res *results) {
+	fmt.Fprintf(w, "## Targets\n\n")
+	row(w, "workload", "cell", "promised", "measured", "")
+	row(w, "---", "---", "---", "---:", "---")
+	for _, t := range targets() {
+		for _, wl := range res.workloads() {
+			for _, at := range wl.cells {
+				if !t.covers(at) {
+					continue
+				}
+				measured, kept, ok := t.judge(res, at)
+				switch {
+				case !ok:
+					row(w, wl.title, at.String(), t.promise, "", "not measured")
+				case kept:
+					row(w, wl.title, at.String(), t.promise, measured, "kept")
+				default:
+					row(w, wl.title, at.String(), t.promise, measured, "**missed**")
+				}
+			}
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+func writeWorkload(w io.Writer, res *results, wl workload) {
+	fmt.Fprintf(w, "## %s\n\n%s\n\n![time per operation](charts/%s)\n\nMedian time per operation.\n\n", wl.title, wl.what, wl.chartFile())
+	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
+		m, ok := res.median(at, plugin, unitTime)
+		return duration(m.Center) + " ±" + m.PctRangeString(), ok
+	})
+	for _, ref := range references {
+		if !slices.Contains(wl.plugins, ref) {
+			continue
+		}
+		fmt.Fprintf(w, "As a multiple of the time of %s: below 1 is faster.\n\n", ref)
+		writeTable(w, wl, func(at cell, plugin string) (string, bool) {
+			r, ok := res.ratio(at, plugin, ref)
+			return fmt.Sprintf("%.2f", r), ok
+		})
+	}
+	fmt.Fprintf(w, "Bytes allocated and allocations per operation, both ends together.\n\n")
+	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
+		b, ok := res.median(at, plugin, unitBytes)
+		n, okAllocs := res.median(at, plugin, unitAllocs)
+		return fmt.Sprintf("%.0f B, %.0f", b.Center, n.Center), ok && okAllocs
+	})
+}
+
+// writeTable has a row for each cell and a column for each plugin.
+func writeTable(w io.Writer, wl workload, value func(cell, string) (string, bool)) {
+	head, line := []string{""}, []string{"---"}
+	for _, p := range wl.plugins {
+		if p == ours {
+			p = "**" + p + "**"
+		}
+		head, line = append(head, p), append(line, "---:")
+	}
+	row(w, head...)
+	row(w, line...)
+	for _, at := range wl.cells {
+		cols := []string{at.String()}
+		for _, p := range wl.plugins {
+			v, ok := value(at, p)
+			if !ok {
+				v = "–"
+			}
+			cols = append(cols, v)
+		}
+		row(w, cols...)
+	}
+	fmt.Fprintln(w)
+}
+
+func row(w io.Writer, cols ...string) {
+	fmt.Fprintf(w, "| %s |\n", strings.Join(cols, " | "))
+}
+
+// duration prints seconds as microseconds, to three digits.
+func duration(seconds float64) string {
+	us := seconds * 1e6
+	switch {
+	case us < 10:
+		return fmt.Sprintf("%.2f µs", us)
+	case us < 100:
+		return fmt.Sprintf("%.1f µs", us)
+	}
+	return fmt.Sprintf("%.0f µs", us)
+}
