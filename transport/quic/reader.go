@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/go-signet/signet/internal/caller"
 	"go-micro.dev/v4/transport"
@@ -15,7 +16,8 @@ const (
 	readAhead = 1 << 10
 
 	// growth bounds how far memory runs ahead of what has arrived: a peer that
-	// announces a length takes at most this many times what it has sent.
+	// announces a length takes at most this many times what it has sent, or
+	// growth*readAhead.
 	growth = 8
 )
 
@@ -117,33 +119,56 @@ func (d *messageReader) fill() error {
 	return err
 }
 
+// scratch is where the beginning of a large block waits until enough has arrived
+// to take memory for all of it.
+var scratch = sync.Pool{New: func() any { return new([growth * readAhead]byte) }}
+
 // bytes reads the next n bytes into fresh memory.
 func (d *messageReader) bytes(n int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
 	have := min(n, d.end-d.start)
-	b := make([]byte, min(n, max(growth*have, 64)))
-	copy(b, d.buf[d.start:d.start+have])
-	d.start += have
+	if n <= growth*have {
+		b := make([]byte, n)
+		copy(b, d.take(have))
+		return b, d.full(b[have:])
+	}
+	s := scratch.Get().(*[growth * readAhead]byte)
+	defer scratch.Put(s)
+	b := s[:min(n, len(s))]
+	copy(b, d.take(have))
 	for {
-		if have < len(b) {
-			if d.err != nil {
-				return nil, d.err
-			}
-			m, err := io.ReadFull(d.r, b[have:])
-			have += m
-			if err != nil {
-				return nil, err
-			}
+		if err := d.full(b[have:]); err != nil {
+			return nil, err
 		}
-		if have == n {
-			return b, nil
-		}
+		have = len(b)
 		grown := make([]byte, min(n, growth*have))
 		copy(grown, b)
 		b = grown
+		if len(b) == n {
+			return b, d.full(b[have:])
+		}
 	}
+}
+
+// take consumes n bytes of the buffer.
+func (d *messageReader) take(n int) []byte {
+	b := d.buf[d.start : d.start+n]
+	d.start += n
+	return b
+}
+
+// full fills b from the stream; the buffer must be used up unless b is empty.
+func (d *messageReader) full(b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if d.err != nil {
+		return d.err
+	}
+	_, err := io.ReadFull(d.r, b)
+	return err
 }
 
 // unexpected turns the end of a stream within a message into what it is.

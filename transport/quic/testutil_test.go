@@ -19,8 +19,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// go-micro's packages start goroutines when they are imported.
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	// go-micro's config package starts goroutines when it is imported, and these
+	// start others.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
+	)
 }
 
 // fleet is an authority and what it issues.
