@@ -92,20 +92,23 @@ func resolveUDP(ctx context.Context, addr string) ([]*net.UDPAddr, error) {
 		return nil, fmt.Errorf("quic: address %q: want a port from 1 to 65535", addr)
 	}
 	if host == "" {
-		host = "localhost"
+		host = "::"
 	}
 	var ips []netip.Addr
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ips = []netip.Addr{ip}
 	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
 		return nil, fmt.Errorf("quic: looking up %q: %w", host, err)
+	} else if len(ips) == 0 {
+		return nil, fmt.Errorf("quic: looking up %q: it has no address", host)
+	}
+	if ips[0].IsUnspecified() {
+		// A listener's own ":0" comes back as "[::]:port": this host is meant.
+		ips = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()}
 	}
 	var targets []*net.UDPAddr
 	for _, ip := range ips[:min(len(ips), maxAddrs)] {
 		targets = append(targets, net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port))))
-	}
-	if len(targets) == 0 {
-		return nil, fmt.Errorf("quic: looking up %q: it has no address", host)
 	}
 	return targets, nil
 }

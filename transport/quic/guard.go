@@ -29,10 +29,10 @@ type guard struct {
 	mu         sync.Mutex
 	handshakes int
 	conns      int
-	hosts      map[netip.Addr]*host // those with anything under way
+	hosts      map[netip.Prefix]*host // those with anything under way
 }
 
-// host is what comes from one IP address.
+// host is what comes from one host.
 type host struct{ handshakes, conns int }
 
 func newGuard(set *settings) *guard {
@@ -40,7 +40,7 @@ func newGuard(set *settings) *guard {
 		limits:  set.limits,
 		logger:  set.log,
 		limiter: rate.NewLimiter(logsPerSecond, logBurst),
-		hosts:   map[netip.Addr]*host{},
+		hosts:   map[netip.Prefix]*host{},
 	}
 }
 
@@ -52,10 +52,16 @@ func (g *guard) log(format string, args ...any) {
 }
 
 // verifySource is quic-go's VerifySourceAddress: under load a client must show
-// that it receives at its address before it costs us a handshake.
-func (g *guard) verifySource(net.Addr) bool {
+// that it receives at its address before it costs us a handshake. Load is also
+// that of its own address: forged packets that name a client as their source
+// must not use up what that client may have under way.
+func (g *guard) verifySource(addr net.Addr) bool {
+	ip := ipOf(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if h := g.hosts[ip]; h != nil && h.handshakes >= max(g.limits.HandshakesPerHost/4, 1) {
+		return true
+	}
 	return g.handshakes >= max(g.limits.Handshakes/4, 1)
 }
 
@@ -63,7 +69,7 @@ func (g *guard) verifySource(net.Addr) bool {
 // connection that it became.
 type handshake struct {
 	g         *guard
-	ip        netip.Addr
+	from      netip.Prefix
 	proved    verified // written during the handshake
 	completed bool     // guarded by g.mu
 	over      bool     // guarded by g.mu
@@ -92,9 +98,9 @@ var (
 
 // admit is quic-go's ConnContext: it counts a new connection, or refuses it.
 func (g *guard) admit(ctx context.Context, info *quicgo.ClientInfo) (context.Context, error) {
-	ip := ipOf(info.RemoteAddr)
+	from := hostOf(info.RemoteAddr)
 	g.mu.Lock()
-	h := g.hosts[ip]
+	h := g.hosts[from]
 	if h == nil {
 		h = &host{}
 	}
@@ -113,14 +119,14 @@ func (g *guard) admit(ctx context.Context, info *quicgo.ClientInfo) (context.Con
 		h.handshakes++
 		g.conns++
 		h.conns++
-		g.hosts[ip] = h
+		g.hosts[from] = h
 	}
 	g.mu.Unlock()
 	if err != nil {
 		g.log("quic: refusing a connection from %s: %v", info.RemoteAddr, err)
 		return nil, err
 	}
-	shake := &handshake{g: g, ip: ip}
+	shake := &handshake{g: g, from: from}
 	ctx = context.WithValue(ctx, handshakeKey{}, shake)
 	remote := info.RemoteAddr
 	context.AfterFunc(ctx, func() { shake.end(remote, context.Cause(ctx)) })
@@ -136,7 +142,7 @@ func (s *handshake) complete() {
 	}
 	s.completed = true
 	s.g.handshakes--
-	s.g.hosts[s.ip].handshakes--
+	s.g.hosts[s.from].handshakes--
 }
 
 // end gives back what the connection was counted for and, if the handshake
@@ -146,13 +152,13 @@ func (s *handshake) end(remote net.Addr, cause error) {
 	failed := !s.completed
 	if failed {
 		s.g.handshakes--
-		s.g.hosts[s.ip].handshakes--
+		s.g.hosts[s.from].handshakes--
 	}
 	s.over = true
 	s.g.conns--
-	h := s.g.hosts[s.ip]
+	h := s.g.hosts[s.from]
 	if h.conns--; h.conns == 0 {
-		delete(s.g.hosts, s.ip)
+		delete(s.g.hosts, s.from)
 	}
 	s.g.mu.Unlock()
 	if failed && !closedCleanly(cause) {
@@ -160,11 +166,20 @@ func (s *handshake) end(remote net.Addr, cause error) {
 	}
 }
 
-func ipOf(addr net.Addr) netip.Addr {
-	if u, ok := addr.(*net.UDPAddr); ok {
-		return u.AddrPort().Addr().Unmap()
+// hostOf is what limits per host count by: an IPv4 address, or the 64 bits of an
+// IPv6 address that one host has to itself.
+func hostOf(addr net.Addr) netip.Prefix {
+	u, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return netip.Prefix{} // a packet connection of the user's: one bucket for all
 	}
-	return netip.Addr{} // a packet connection of the user's: one bucket for all
+	ip := u.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	prefix, _ := ip.Prefix(bits) // the zero prefix if there is no address
+	return prefix
 }
 
 // resetKey is the user's, or a random one: without any, quic-go answers packets

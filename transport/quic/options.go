@@ -54,15 +54,15 @@ type Limits struct {
 	// Connections is how many established connections a listener holds;
 	// default 65536.
 	Connections int
-	// ConnectionsPerHost is how many of them may come from one IP address;
-	// default 4096.
+	// ConnectionsPerHost is how many of them may come from one IPv4 address or
+	// IPv6 /64; default 4096.
 	ConnectionsPerHost int
 	// Handshakes is how many handshakes may be under way at a listener; default
 	// 1024. Past a quarter of it clients must first prove their address (Retry,
 	// RFC 9000 section 8.1.2).
 	Handshakes int
-	// HandshakesPerHost is how many of them may come from one IP address;
-	// default 128.
+	// HandshakesPerHost is how many of them may come from one IPv4 address or
+	// IPv6 /64; default 128.
 	HandshakesPerHost int
 	// Buffered is how many bytes of flow-control window all connections
 	// together may be given above the 8 MiB that each has from the start;

@@ -267,3 +267,18 @@ func TestSaveAndLoad(t *testing.T) {
 	tr := newTransport(t, quic.Identity(id))
 	mustEcho(t, dial(t, tr, serve(t, tr, echo).Addr()), call("greeter", "hi"))
 }
+
+// TestUnspecifiedAddress: what a listener on all addresses reports can be
+// dialled, as over TCP.
+func TestUnspecifiedAddress(t *testing.T) {
+	f := newFleet(t)
+	client := f.transport("caller")
+	for _, addr := range []string{":0", "0.0.0.0:0", "127.0.0.1:0"} {
+		l := serveAt(t, f.transport("greeter"), addr, echo)
+		c := dial(t, client, l.Addr())
+		mustEcho(t, c, call("greeter", "hi"))
+		if c.Remote() != l.Addr() {
+			t.Errorf("Remote() = %s, want what was dialled, %s", c.Remote(), l.Addr())
+		}
+	}
+}

@@ -19,13 +19,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// go-micro's config package starts goroutines when it is imported, and these
-	// start others.
+	// What go-micro starts and never stops: its config package when it is
+	// imported, its memory registry, and the cache of its selector.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
+		goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
 	)
 }
 
