@@ -56,10 +56,10 @@ func (g *guard) log(format string, args ...any) {
 // that of its own address: forged packets that name a client as their source
 // must not use up what that client may have under way.
 func (g *guard) verifySource(addr net.Addr) bool {
-	ip := ipOf(addr)
+	from := hostOf(addr)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if h := g.hosts[ip]; h != nil && h.handshakes >= max(g.limits.HandshakesPerHost/4, 1) {
+	if h := g.hosts[from]; h != nil && h.handshakes >= max(g.limits.HandshakesPerHost/4, 1) {
 		return true
 	}
 	return g.handshakes >= max(g.limits.Handshakes/4, 1)
