@@ -90,7 +90,7 @@ func NewCA(domain string, lifetime time.Duration) (*CA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &CA{Domain: domain, Cert: cert, key: Signer{&secret{key}}}, nil
+	return &CA{Domain: domain, Cert: cert, key: hide(key)}, nil
 }
 
 // Request says what leaf to issue.
@@ -154,7 +154,7 @@ func (ca *CA) Issue(r Request) (*x509.Certificate, Signer, error) {
 	if err != nil {
 		return nil, Signer{}, err
 	}
-	return cert, Signer{&secret{key}}, nil
+	return cert, hide(key), nil
 }
 
 // NewTrust returns the authority's bundle with an empty revocation list.

@@ -22,9 +22,6 @@ type ID struct {
 // String returns the ID as it stands in a certificate.
 func (id ID) String() string { return scheme + id.TrustDomain + "/" + id.Service }
 
-// IsZero reports whether id names nothing.
-func (id ID) IsZero() bool { return id == ID{} }
-
 // NewID returns the ID of a service in a trust domain, or ErrInvalidName.
 func NewID(trustDomain, service string) (ID, error) {
 	if err := CheckTrustDomain(trustDomain); err != nil {

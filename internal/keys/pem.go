@@ -48,6 +48,9 @@ func blocks(data []byte, most int, types ...string) ([]*pem.Block, error) {
 			return nil, fmt.Errorf("%w: block %d is damaged", ErrPEM, len(found)+1)
 		case len(block.Headers) > 0:
 			return nil, fmt.Errorf("%w: block %d has PEM headers: store the key unencrypted, mode 0600", ErrPEM, len(found)+1)
+		case !bytes.Equal(squeeze(pem.EncodeToMemory(block)), squeeze(rest[:end])):
+			// The decoder passes over damage of some kinds.
+			return nil, fmt.Errorf("%w: block %d is damaged", ErrPEM, len(found)+1)
 		case len(found) == most:
 			return nil, fmt.Errorf("%w: more than %d blocks", ErrPEM, most)
 		}
@@ -59,6 +62,9 @@ func blocks(data []byte, most int, types ...string) ([]*pem.Block, error) {
 	}
 	return found, nil
 }
+
+// squeeze takes the white space out.
+func squeeze(b []byte) []byte { return bytes.Join(bytes.Fields(b), nil) }
 
 // beginLine returns the type of the block that b begins with.
 func beginLine(b []byte) (string, bool) {
@@ -155,7 +161,7 @@ func EncodeCertificates(certs ...*x509.Certificate) []byte {
 // encodeKey writes a private key as PKCS#8.
 func encodeKey(key any) ([]byte, error) {
 	if s, ok := key.(Signer); ok {
-		key = s.secret.key
+		key = s.key()
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

@@ -18,12 +18,13 @@ const (
 )
 
 // Signer is a private key that signs and does nothing else: it cannot be printed,
-// encoded or asked for its parts. The key sits behind a pointer because package
-// fmt calls no methods on values in unexported fields, and an Ed25519 key is a
-// byte slice that it would print.
-type Signer struct{ secret *secret }
+// encoded or asked for its parts. The key sits in a closure because package fmt
+// calls no methods on values in unexported fields, and would print what it finds
+// there: an Ed25519 key is a byte slice, and a verb that does not fit makes it
+// follow pointers too.
+type Signer struct{ key func() crypto.Signer }
 
-type secret struct{ key crypto.Signer }
+func hide(key crypto.Signer) Signer { return Signer{func() crypto.Signer { return key }} }
 
 // NewSigner wraps a key of one of the kinds a leaf may have.
 func NewSigner(key crypto.Signer) (Signer, error) {
@@ -33,15 +34,15 @@ func NewSigner(key crypto.Signer) (Signer, error) {
 	if err := checkPublic(key.Public(), true); err != nil {
 		return Signer{}, err
 	}
-	return Signer{&secret{key}}, nil
+	return hide(key), nil
 }
 
 // Public implements crypto.Signer.
-func (s Signer) Public() crypto.PublicKey { return s.secret.key.Public() }
+func (s Signer) Public() crypto.PublicKey { return s.key().Public() }
 
 // Sign implements crypto.Signer.
 func (s Signer) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	return s.secret.key.Sign(rand, digest, opts)
+	return s.key().Sign(rand, digest, opts)
 }
 
 // Format keeps the key out of whatever is printed, with any verb.
@@ -49,9 +50,6 @@ func (s Signer) Format(f fmt.State, _ rune) { io.WriteString(f, "private key (no
 
 // MarshalText keeps the key out of JSON, XML and structured logs.
 func (s Signer) MarshalText() ([]byte, error) { return []byte("private key (not shown)"), nil }
-
-// IsZero reports whether s holds no key.
-func (s Signer) IsZero() bool { return s.secret == nil }
 
 // checkPublic decides which keys may stand in a certificate. A leaf's key makes
 // signatures of our own, so its kinds are few; a CA's is only ever handed to
