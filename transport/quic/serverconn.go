@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/caller"
 	quicgo "github.com/quic-go/quic-go"
 	"go-micro.dev/v4/transport"
@@ -37,7 +38,7 @@ type serverConn struct {
 // are the user's code: their sockets have ended then.
 func (c *serverConn) run() {
 	c.remote = c.q.RemoteAddr().String()
-	c.mark = caller.Seal(c.proved.peer.Certificate.Raw, c.l.addr, c.remote)
+	c.mark = seal(c.proved.peer, c.l.addr, c.remote)
 	c.expiry = time.AfterFunc(time.Until(c.proved.notAfter), c.expire)
 	defer c.expiry.Stop()
 
@@ -61,6 +62,15 @@ func (c *serverConn) run() {
 		}
 		go c.handle(qs)
 	}
+}
+
+// seal makes what tells a handler who calls. A peer of a federated trust domain is
+// known by its full ID only, there as here.
+func seal(p identity.Peer, local, remote string) string {
+	if p.Serves(p.Service) {
+		return caller.SealHome(p.Certificate.Raw, local, remote)
+	}
+	return caller.Seal(p.Certificate.Raw, local, remote)
 }
 
 // handle runs the listener's handler on one stream.
