@@ -94,6 +94,11 @@ func writeWorkload(w io.Writer, res *results, wl workload) {
 			return fmt.Sprintf("%.2f", r), ok
 		})
 	}
+	fmt.Fprintf(w, "Processor time per operation, both ends and their kernel work together. Others on the machine disturb it least.\n\n")
+	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
+		m, ok := res.median(at, plugin, unitCPU)
+		return duration(m.Center), ok
+	})
 	fmt.Fprintf(w, "Bytes allocated and allocations per operation, both ends together.\n\n")
 	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
 		b, ok := res.median(at, plugin, unitBytes)

@@ -40,6 +40,7 @@ func TestReport(t *testing.T) {
 		{"ratio to raw-quic", "| 128 B, 64 in flight | 1.10 | 10.00 | 14.00 | 1.00 |"},
 		{"ratio to http", "| 128 B, 1 in flight | 0.27 | 1.00 | 1.33 | 0.25 |"},
 		{"ratio to http-mtls", "| 128 B, 1 in flight | 0.20 | 0.75 | 1.00 | 0.19 |"},
+		{"processor time", "| one round trip | 165 µs | 2250 µs | 120 µs |"},
 		{"allocations", "| 16 B, 1 in flight | 14000 B, 150 | 14000 B, 150 |"},
 		{"target kept", "| Transport echo | 128 B, 1 in flight | ≤ 1.2 × raw-quic | 1.05 × | kept |"},
 		{"target missed", "| go-micro RPC | 16 B, 1 in flight | ≤ 1/3 of http-mtls | 0.40 × | **missed** |"},
@@ -105,7 +106,7 @@ func TestSameInputSameOutput(t *testing.T) {
 
 func TestSeveralFilesAreOneSample(t *testing.T) {
 	slower := filepath.Join(t.TempDir(), "slower.txt")
-	line := "BenchmarkDial/plugin=quic-2 1000 900000 ns/op 1 B/op 1 allocs/op\n"
+	line := "BenchmarkDial/plugin=quic-2 1000 900000 ns/op 9 cpu-ns/op 1 B/op 1 allocs/op\n"
 	if err := os.WriteFile(slower, []byte(strings.Repeat(line, 9)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -116,14 +117,14 @@ func TestSeveralFilesAreOneSample(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	const good = "BenchmarkDial/plugin=quic-2 1000 110000 ns/op 1 B/op 1 allocs/op\n"
+	const good = "BenchmarkDial/plugin=quic-2 1000 110000 ns/op 9 cpu-ns/op 1 B/op 1 allocs/op\n"
 	for _, tc := range []struct{ name, results, want string }{
 		{"empty", "", "no benchmark results"},
 		{"a failed benchmark", good + "--- FAIL: BenchmarkDial/plugin=http\n", "the run failed"},
 		{"a failed run", good + "FAIL\tgithub.com/go-signet/signet/bench\t1s\n", "the run failed"},
-		{"no plugin", "BenchmarkDial-2 1000 110000 ns/op 1 B/op 1 allocs/op\n", "names no plugin"},
-		{"size not a number", "BenchmarkDial/plugin=quic/size=big-2 1000 1 ns/op 1 B/op 1 allocs/op\n", "size=big"},
-		{"no allocations", "BenchmarkDial/plugin=quic-2 1000 110000 ns/op\n", "-benchmem"},
+		{"no plugin", "BenchmarkDial-2 1000 110000 ns/op 9 cpu-ns/op 1 B/op 1 allocs/op\n", "names no plugin"},
+		{"size not a number", "BenchmarkDial/plugin=quic/size=big-2 1000 1 ns/op 9 cpu-ns/op 1 B/op 1 allocs/op\n", "size=big"},
+		{"no allocations", "BenchmarkDial/plugin=quic-2 1000 110000 ns/op 9 cpu-ns/op\n", "no B/op"},
 		{"cut off", good + "BenchmarkDial/plugin=quic-2 1000 110000\n", "bad.txt:2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 // Units as benchfmt tidies them.
 const (
 	unitTime   = "sec/op"
+	unitCPU    = "cpu-sec/op"
 	unitBytes  = "B/op"
 	unitAllocs = "allocs/op"
 )
@@ -135,10 +136,10 @@ func (res *results) add(r *benchfmt.Result) error {
 	if !slices.Contains(res.names, at.workload) {
 		res.names = append(res.names, at.workload)
 	}
-	for _, unit := range []string{unitTime, unitBytes, unitAllocs} {
+	for _, unit := range []string{unitTime, unitCPU, unitBytes, unitAllocs} {
 		v, ok := r.Value(unit)
 		if !ok {
-			return fmt.Errorf("%s:%d: %s has no %s: run with -benchmem", file, line, r.Name, unit)
+			return fmt.Errorf("%s:%d: %s has no %s: pass results of this module's benchmarks", file, line, r.Name, unit)
 		}
 		m := measurement{at, plugin, unit}
 		res.values[m] = append(res.values[m], v)
