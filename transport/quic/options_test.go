@@ -37,6 +37,8 @@ func TestRefused(t *testing.T) {
 	}{
 		"nothing":          {nil, quic.ErrNoIdentity, "SIGNET_IDENTITY", ""},
 		"Secure alone":     {[]transport.Option{transport.Secure(true)}, quic.ErrNoIdentity, "SIGNET_IDENTITY", ""},
+		"nil identity":     {[]transport.Option{quic.Identity(nil)}, quic.ErrNoIdentity, "quic.Identity(nil)", ""},
+		"nil Authorize":    {[]transport.Option{quic.Identity(f.issue("greeter")), quic.Authorize(nil)}, quic.ErrInsecure, "quic.Authorize(nil)", ""},
 		"two identities":   {[]transport.Option{quic.Identity(f.issue("greeter")), transport.TLSConfig(good)}, quic.ErrInsecure, "keep one", ""},
 		"TLS 1.2 at most":  {[]transport.Option{with(func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })}, quic.ErrInsecure, "MaxVersion", ""},
 		"skip verify":      {[]transport.Option{with(func(c *tls.Config) { c.InsecureSkipVerify = true })}, quic.ErrInsecure, "InsecureSkipVerify", ""},

@@ -29,8 +29,13 @@ type settings struct {
 
 // checkOptions reports what is wrong with o short of loading an identity.
 func checkOptions(o *transport.Options) error {
-	id := option[*identity.Identity](o.Context, identityKey{})
+	id, given := contextValue(o.Context, identityKey{}).(*identity.Identity)
+	authorize, asked := contextValue(o.Context, authorizeKey{}).(func(identity.Peer) error)
 	switch {
+	case given && id == nil:
+		return fmt.Errorf("quic: %w: quic.Identity(nil): check the error of what made the identity", ErrNoIdentity)
+	case asked && authorize == nil:
+		return fmt.Errorf("quic: %w: quic.Authorize(nil) would let everybody in: leave the option out, or give a function", ErrInsecure)
 	case id != nil && o.TLSConfig != nil:
 		return fmt.Errorf("quic: %w: both quic.Identity and transport.TLSConfig are set: keep one", ErrInsecure)
 	case o.TLSConfig != nil:
