@@ -7,6 +7,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	quicgo "github.com/quic-go/quic-go"
 )
@@ -59,7 +63,22 @@ func remoteAlert(te *quicgo.TransportError) string {
 	case quicgo.ConnectionRefused:
 		return "it takes no further connections now: it is at a limit or shutting down"
 	}
-	return te.Error()
+	return printable(te.Error())
+}
+
+// printable makes text that a peer may have chosen fit for errors and logs: a
+// reason phrase, for one, is whatever the other side sent.
+func printable(s string) string {
+	const most = 300
+	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	cut := s[:min(len(s), most)]
+	if strings.ContainsFunc(cut, odd) {
+		cut = strconv.Quote(cut)
+	}
+	if len(s) > most {
+		cut += "..."
+	}
+	return cut
 }
 
 // localCause is what our own check of the server's certificate said.
@@ -103,6 +122,7 @@ func closedCleanly(err error) bool {
 // explainLoss says what became of a connection that was in use.
 func explainLoss(addr, peerID string, cause error) error {
 	var ae *quicgo.ApplicationError
+	var te *quicgo.TransportError
 	var idle *quicgo.IdleTimeoutError
 	var reset *quicgo.StatelessResetError
 	who := fmt.Sprintf("%s (%s)", addr, peerID)
@@ -117,6 +137,8 @@ func explainLoss(addr, peerID string, cause error) error {
 		return fmt.Errorf("quic: connection to %s ended: %w: the address is bound to another peer now", who, ErrWrongPeer)
 	case errors.As(cause, &idle):
 		return fmt.Errorf("quic: connection to %s lost: %w: no packet came for %v", who, ErrUnreachable, idleTimeout)
+	case errors.As(cause, &te) && te.Remote:
+		return fmt.Errorf("quic: connection to %s lost: the peer ended it: %s", who, printable(te.Error()))
 	case errors.As(cause, &reset):
 		return fmt.Errorf("quic: connection to %s lost: the peer restarted", who)
 	case cause == nil:

@@ -162,7 +162,7 @@ func (s *handshake) end(remote net.Addr, cause error) {
 	}
 	s.g.mu.Unlock()
 	if failed && !closedCleanly(cause) {
-		s.g.log("quic: handshake with %s failed: %v", remote, cause)
+		s.g.log("quic: handshake with %s failed: %s", remote, printable(cause.Error()))
 	}
 }
 
