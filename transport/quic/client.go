@@ -58,15 +58,16 @@ func (t *quicTransport) Dial(addr string, opts ...transport.DialOption) (transpo
 	if o.InsecureSkipVerify {
 		return nil, fmt.Errorf("quic: %w: WithInsecureSkipVerify: this transport always verifies; remove the option", ErrInsecure)
 	}
-	d, err := t.currentDialer()
-	if err != nil {
-		return nil, err
-	}
-	s := &clientSocket{t: t, addr: addr, timeout: o.Timeout, connClose: o.ConnClose, d: d}
+	s := &clientSocket{t: t, addr: addr, timeout: o.Timeout, connClose: o.ConnClose}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	ctx, cancel := s.dialContext()
 	defer cancel()
-	if s.conn, err = d.acquire(ctx, addr); err != nil {
+	err := t.withDialer(func(d *dialer) (err error) {
+		s.d = d
+		s.conn, err = d.acquire(ctx, addr)
+		return err
+	})
+	if err != nil {
 		s.cancel()
 		return nil, err
 	}
@@ -224,26 +225,24 @@ func (s *clientSocket) attach() error {
 		}
 		s.detach()
 	}
-	d, err := s.t.currentDialer()
-	if err != nil {
-		return err
-	}
 	ctx, cancel := s.dialContext()
 	defer cancel()
-	var qs *quicgo.Stream
-	conn := s.conn
-	if d == s.d && conn.usable() {
-		qs, err = conn.q.OpenStream()
-	}
-	if qs == nil || err != nil {
-		if conn, qs, err = d.openStream(ctx, s.addr); err != nil {
-			return err
+	return s.t.withDialer(func(d *dialer) (err error) {
+		var qs *quicgo.Stream
+		conn := s.conn
+		if d == s.d && conn.usable() {
+			qs, err = conn.q.OpenStream()
 		}
-	}
-	s.d, s.conn = d, conn
-	set := d.set
-	s.ms = newMessageStream(qs, true, set.limits.message(), conn.takes, set.ioTimeout, set.timeouts.Write)
-	return nil
+		if qs == nil || err != nil {
+			if conn, qs, err = d.openStream(ctx, s.addr); err != nil {
+				return err
+			}
+		}
+		s.d, s.conn = d, conn
+		set := d.set
+		s.ms = newMessageStream(qs, true, set.limits.message(), conn.takes, set.ioTimeout, set.timeouts.Write)
+		return nil
+	})
 }
 
 // detach gives up the stream. The caller knows that it holds no state.

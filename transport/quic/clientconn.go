@@ -44,15 +44,28 @@ type clientConn struct {
 	expiry, retire, idle, lingering *time.Timer
 }
 
+// stoppedTimer returns a timer that runs f when it is reset.
+func stoppedTimer(f func()) *time.Timer {
+	t := time.AfterFunc(time.Hour, f)
+	t.Stop()
+	return t
+}
+
+// prepare makes all that others may touch as soon as they know the connection.
+func (c *clientConn) prepare() {
+	c.expiry = stoppedTimer(c.expire)
+	c.retire = stoppedTimer(c.drain)
+	c.idle = stoppedTimer(c.reap)
+	c.lingering = stoppedTimer(c.closeIfUnpinned)
+}
+
 // start watches the connection until it ends.
 func (c *clientConn) start(control *controlReader) {
 	left := time.Until(c.proved.notAfter)
 	c.touch()
-	c.expiry = time.AfterFunc(left, c.expire)
-	c.retire = time.AfterFunc(left-min(expiryMargin, left/2), c.drain)
-	c.idle = time.AfterFunc(c.d.set.timeouts.Idle, c.reap)
-	c.lingering = time.AfterFunc(time.Hour, c.closeIfUnpinned)
-	c.lingering.Stop()
+	c.expiry.Reset(left)
+	c.retire.Reset(left - min(expiryMargin, left/2))
+	c.idle.Reset(c.d.set.timeouts.Idle)
 	context.AfterFunc(c.q.Context(), func() {
 		for _, t := range []*time.Timer{c.expiry, c.retire, c.idle, c.lingering} {
 			t.Stop()
@@ -82,6 +95,9 @@ func (c *clientConn) listen(control *controlReader) {
 		case err != nil:
 			c.closeWith(codeProtocol, "control stream")
 			return
+		case frame == frameReady:
+			c.closeWith(codeProtocol, "second READY")
+			return
 		case frame == frameGoAway:
 			c.drain()
 		}
@@ -96,7 +112,9 @@ func (c *clientConn) usable() bool { return !c.draining.Load() && c.alive() }
 // drain keeps new calls off the connection and closes it when the last one in
 // flight is over.
 func (c *clientConn) drain() {
-	c.draining.Store(true)
+	if c.draining.Swap(true) {
+		return // a peer that says GOAWAY over and over puts nothing off
+	}
 	c.d.remove(c)
 	if c.pins.Load() == 0 {
 		c.lingering.Reset(linger)

@@ -2,9 +2,11 @@ package quic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"time"
 
@@ -134,8 +136,14 @@ func (d *dialer) connect(ctx context.Context, addr string, target *net.UDPAddr) 
 		c.closeWith(codeUnauthorized, "")
 		return nil, err
 	}
-	control, takes, err := acceptControl(ctx, c.q)
+	ready, cancel := context.WithTimeout(ctx, d.set.timeouts.Handshake)
+	defer cancel()
+	control, takes, err := acceptControl(ready, c.q)
 	if err != nil {
+		if ctx.Err() == nil && c.alive() && (ready.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)) {
+			c.closeWith(codeProtocol, "")
+			return nil, fmt.Errorf("quic: %w: %s (%s) did not say within %v that it accepts us: it is overloaded, or not this transport", ErrUnreachable, addr, c.proved.peer.ID, d.set.timeouts.Handshake)
+		}
 		if cause := context.Cause(c.q.Context()); cause != nil {
 			err = cause
 		}
@@ -144,6 +152,7 @@ func (d *dialer) connect(ctx context.Context, addr string, target *net.UDPAddr) 
 	}
 	c.takes = takes
 	c.local = c.q.LocalAddr().String()
+	c.prepare()
 	d.mu.Lock()
 	d.live[c] = struct{}{}
 	d.mu.Unlock()

@@ -47,6 +47,7 @@ type dialer struct {
 	failures map[string]failure
 	closed   bool
 	retired  bool
+	closing  sync.Once
 }
 
 // dialCall is a dial that several may wait for.
@@ -204,14 +205,22 @@ func (d *dialer) run(ctx context.Context, addr string, call *dialCall, last fail
 	if err == nil {
 		c, err = d.dial(ctx, addr)
 	}
+	generation := d.set.creds.generation()
 	d.mu.Lock()
 	delete(d.calls, addr)
 	switch {
-	case err == nil && d.closed:
+	case d.closed:
 		err = fmt.Errorf("quic: transport %w", ErrClosed)
-	case err == nil:
+	case err == nil && c.usable():
 		delete(d.failures, addr)
 		d.conns[addr] = append(d.conns[addr], c)
+	case err == nil && c.generation != generation:
+		// Our certificate was renewed meanwhile: those who wait dial again.
+	case err == nil:
+		// Its end may have come before it was on the list, from which nobody
+		// would take it then; and dialling again at once could go on for ever.
+		err = c.explain(fmt.Errorf("%w: it takes no more calls: it is shutting down", ErrUnreachable))
+		d.remember(addr, last)
 	case ctx.Err() == nil:
 		d.remember(addr, last)
 	}
@@ -309,25 +318,29 @@ func (d *dialer) retire() {
 	}
 }
 
-// close ends all connections now.
+// close ends all connections now. Whoever calls it again waits for the first.
 func (d *dialer) close() {
-	d.mu.Lock()
-	if d.closed {
+	d.closing.Do(func() {
+		d.mu.Lock()
+		d.closed = true
+		for _, call := range d.calls {
+			call.cancel()
+		}
 		d.mu.Unlock()
-		return
-	}
-	d.closed = true
-	for _, call := range d.calls {
-		call.cancel()
-	}
-	d.mu.Unlock()
 
-	d.cancel()
-	var wg sync.WaitGroup
-	for _, c := range d.all() {
-		wg.Go(func() { c.closeWith(codeDone, "") })
-	}
-	wg.Wait()
-	_ = d.qt.Close()
-	_ = d.pc.Close()
+		d.cancel()
+		var wg sync.WaitGroup
+		for _, c := range d.all() {
+			wg.Go(func() { c.closeWith(codeDone, "") })
+		}
+		wg.Wait()
+		_ = d.qt.Close()
+		_ = d.pc.Close()
+	})
+}
+
+func (d *dialer) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }

@@ -39,6 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/go-signet/signet/identity"
@@ -177,10 +178,24 @@ func (t *quicTransport) currentDialer() (*dialer, error) {
 	}
 	if t.dialer != nil {
 		t.dialer.retire()
-		t.retired = append(t.retired, t.dialer)
+		t.retired = append(slices.DeleteFunc(t.retired, (*dialer).isClosed), t.dialer)
 	}
 	t.dialer = d
 	return d, nil
+}
+
+// withDialer runs f with the dialer in force. Init may replace it meanwhile, and
+// it closes then as soon as nothing uses it: f runs again with the next one.
+func (t *quicTransport) withDialer(f func(*dialer) error) error {
+	for {
+		d, err := t.currentDialer()
+		if err != nil {
+			return err
+		}
+		if err = f(d); !errors.Is(err, ErrClosed) || !d.isClosed() {
+			return err
+		}
+	}
 }
 
 func (t *quicTransport) forget(l *listener) {

@@ -39,7 +39,8 @@ type serverConn struct {
 func (c *serverConn) run() {
 	c.remote = c.q.RemoteAddr().String()
 	c.mark = seal(c.proved.peer, c.l.addr, c.remote)
-	c.expiry = time.AfterFunc(time.Until(c.proved.notAfter), c.expire)
+	c.expiry = stoppedTimer(c.expire)
+	c.expiry.Reset(time.Until(c.proved.notAfter))
 	defer c.expiry.Stop()
 
 	control, err := writeReady(c.q, c.l.set.limits.message())
