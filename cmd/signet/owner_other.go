@@ -2,5 +2,7 @@
 
 package main
 
+import "io/fs"
+
 // sameOwner has nothing to compare where files have no numeric owner.
-func sameOwner(_, _ string) bool { return true }
+func sameOwner(_, _ fs.FileInfo) bool { return true }

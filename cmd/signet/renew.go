@@ -5,6 +5,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -83,9 +85,7 @@ func runRenew(s *session, dir, root string, valid time.Duration) error {
 		return withHint(fmt.Errorf("renewed, but no service would load it: %w", err), "run 'signet doctor %s'", shellWord(dir))
 	}
 	warnLongLife(s, leaf)
-	if name := filepath.Join(dir, keys.LeafKeyFile); !sameOwner(dir, name) {
-		s.warnf("%s now belongs to you and not to the owner of the directory: chown it, or the service cannot read it", name)
-	}
+	warnOwner(s, dir, os.Stat)
 	info := describeLeaf(dir, id, leaf)
 	if s.json {
 		return s.printJSON(info)
@@ -93,6 +93,17 @@ func runRenew(s *session, dir, root string, valid time.Duration) error {
 	err = s.printFields(fmt.Sprintf("Renewed %s in %s", id, dir), info.fields(time.Now()))
 	fmt.Fprintln(s.stdout, "\nServices that load this directory pick it up; nothing needs a restart.")
 	return err
+}
+
+// warnOwner tells when the key belongs to whoever renewed it, and the service, which
+// owns the directory, cannot read it.
+func warnOwner(s *session, dir string, stat func(string) (fs.FileInfo, error)) {
+	path := filepath.Join(dir, keys.LeafKeyFile)
+	key, keyErr := stat(path)
+	owner, dirErr := stat(dir)
+	if keyErr == nil && dirErr == nil && !sameOwner(key, owner) {
+		s.warnf("%s belongs to you and not to the owner of %s: chown it, or the service cannot read it", path, dir)
+	}
 }
 
 // rootOf returns the keys directory that an identity directory belongs to: the

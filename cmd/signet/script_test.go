@@ -35,6 +35,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LONG", strings.Repeat("a", 256))
 			env.Setenv("ESC", "a\x1b[31mb")
 			env.Setenv("NEWLINE", "a\nb")
+			// Under the race detector each process would wait a second before it ends.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
