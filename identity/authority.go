@@ -165,7 +165,8 @@ func Trusting(others ...*Authority) IssueOption {
 // that differ. The error wraps ErrInvalidName, or ErrExpired once the authority
 // has ended.
 //
-// What the authority revokes reaches the identity at once, until it is closed.
+// What the authority revokes reaches the identity at once, until it is closed; and
+// until then the authority holds on to it, so close what is no longer needed.
 func (a *Authority) Issue(service string, opts ...IssueOption) (*Identity, error) {
 	id, err := a.issue(service, opts)
 	if err != nil {

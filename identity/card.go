@@ -122,6 +122,11 @@ func (id *Identity) AddCard(data []byte) error {
 	if expires.Before(until) {
 		until = expires
 	}
+	for i, key := range c.keys {
+		if _, err := parseBoxKey(key); err != nil {
+			return fmt.Errorf("%w: key %d: %w", ErrCard, i+1, err)
+		}
+	}
 	for _, key := range c.keys {
 		if err := id.directory.addKey(peer.ID, key, until, chain); err != nil {
 			return err

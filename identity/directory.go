@@ -7,11 +7,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -370,32 +366,4 @@ func parseBoxKey(raw []byte) (*ecdh.PublicKey, error) {
 		return nil, fmt.Errorf("identity: a box key of low order is not a key: %w", err)
 	}
 	return key, nil
-}
-
-// canonical brings an address to the one form under which it is kept.
-func canonical(addr string) (string, error) {
-	const most = 300 // a host of 253 bytes, an IPv6 zone or a port, and brackets
-	bad := func(why string) (string, error) {
-		return "", fmt.Errorf("identity: %w: address %s: %s", ErrInvalidName, keys.Quote(addr), why)
-	}
-	if len(addr) > most {
-		return bad("too long")
-	}
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return bad("want host:port")
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || number == 0 {
-		return bad("want a port from 1 to 65535")
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		host = ip.Unmap().String()
-	} else {
-		host = strings.TrimSuffix(strings.ToLower(host), ".")
-		if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return bad("want an IP address or a host name in ASCII")
-		}
-	}
-	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
 }

@@ -89,6 +89,9 @@ type events struct {
 }
 
 func (e *events) emit(event Event) {
+	if e.shutDown() {
+		return // what fails because of Close is no failure
+	}
 	switch event.Kind {
 	case Reloaded:
 		e.counts.succeeded.Add(1)
@@ -170,6 +173,12 @@ func (e *events) deliver() {
 		e.mu.Unlock()
 		e.f(event)
 	}
+}
+
+func (e *events) shutDown() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.closed
 }
 
 // shut ends delivery.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"slices"
+	"strings"
 
 	"go-micro.dev/v4/metadata"
 
@@ -40,8 +41,12 @@ func (p Peer) Serves(name string) bool {
 		return true
 	case !p.home:
 		return false
+	case name == p.Service:
+		return true
+	case p.Certificate == nil || strings.Contains(name, "/"):
+		return false // a DNS name that looks like an ID or a path is neither
 	}
-	return name == p.Service || p.Certificate != nil && slices.Contains(p.Certificate.DNSNames, name)
+	return slices.Contains(p.Certificate.DNSNames, name)
 }
 
 // Home reports whether the peer was verified to be of our own trust domain.

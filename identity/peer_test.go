@@ -2,7 +2,9 @@ package identity_test
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"go-micro.dev/v4/metadata"
@@ -24,6 +26,7 @@ func TestServes(t *testing.T) {
 	}
 	greeter := verified(issue(t, shop, "shop/greeter", identity.DNSNames("greeter.shop.internal", "hello")))
 	foreign := verified(issue(t, partner, "shop/greeter", identity.DNSNames("hello")))
+	odd := verified(odd(t, shop))
 	unverified := identity.Peer{ID: greeter.ID, TrustDomain: domain, Service: "shop/greeter", Certificate: greeter.Certificate}
 	for _, c := range []struct {
 		peer identity.Peer
@@ -43,6 +46,9 @@ func TestServes(t *testing.T) {
 		{foreign, "shop/greeter", false},
 		{foreign, "hello", false},
 		{foreign, "spiffe://partner.org/shop/greeter", true},
+		{odd, "odd", true},
+		{odd, "spiffe://shop.internal/us", false},
+		{odd, "shop/greeter", false},
 		{unverified, "shop/greeter", false},
 		{unverified, "hello", false},
 		{identity.Peer{}, "", false},
@@ -52,6 +58,18 @@ func TestServes(t *testing.T) {
 			t.Errorf("%s serves %q: %v", c.peer, c.name, got)
 		}
 	}
+}
+
+// odd has DNS names that a careless CA let through: an ID and a path.
+func odd(t *testing.T, a *identity.Authority) *identity.Identity {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "identity")
+	rewrite(t, dir, signer(t, a), func(c *x509.Certificate) {
+		c.URIs[0].Path = "/odd"
+		c.DNSNames = []string{"spiffe://shop.internal/us", "shop/greeter"}
+	})
+	id, _ := load(t, dir)
+	return id
 }
 
 func TestPeerFromContext(t *testing.T) {

@@ -1,0 +1,39 @@
+package identity
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/go-signet/signet/internal/keys"
+)
+
+// canonical brings an address to the one form under which it is kept.
+func canonical(addr string) (string, error) {
+	const most = 300 // a host of 253 bytes, an IPv6 zone or a port, and brackets
+	bad := func(why string) (string, error) {
+		return "", fmt.Errorf("identity: %w: address %s: %s", ErrInvalidName, keys.Quote(addr), why)
+	}
+	if len(addr) > most {
+		return bad("too long")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return bad("want host:port")
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || number == 0 {
+		return bad("want a port from 1 to 65535")
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	} else {
+		host = strings.TrimSuffix(strings.ToLower(host), ".")
+		if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return bad("want an IP address or a host name in ASCII")
+		}
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
+}

@@ -1,0 +1,391 @@
+package identity
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-signet/signet/internal/keys"
+)
+
+var update = flag.Bool("update", false, "make the test vectors anew")
+
+const vectorsFile = "../testdata/vectors/card.json"
+
+type cardVectors struct {
+	Version string       `json:"version"`
+	Comment string       `json:"comment"`
+	Now     time.Time    `json:"now"`
+	CA      string       `json:"ca"`
+	CRL     string       `json:"crl"`
+	Vectors []cardVector `json:"vectors"`
+}
+
+type cardVector struct {
+	Name  string    `json:"name"`
+	Card  string    `json:"card"`
+	Class string    `json:"class"`
+	ID    string    `json:"id,omitempty"`
+	Keys  []string  `json:"keys,omitempty"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+var cardClasses = map[string]error{
+	"malformed": ErrCard, "signature": ErrSignature, "untrusted": ErrUntrusted, "not-spiffe": ErrNotSPIFFE,
+	"revoked": ErrRevoked, "expired": ErrExpired, "not-yet-valid": ErrNotYetValid,
+}
+
+// classOf names what came of a card. A revoked or foreign leaf is more than
+// malformed, so the order matters for errors that wrap several.
+func classOf(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	for _, class := range []string{"malformed", "signature", "revoked", "expired", "not-yet-valid", "not-spiffe", "untrusted"} {
+		if errors.Is(err, cardClasses[class]) {
+			return class
+		}
+	}
+	return err.Error()
+}
+
+// TestCardVectors reads the vectors at the time that they are for: the clock of a
+// bubble starts at the beginning of the year 2000.
+func TestCardVectors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if *update {
+			writeVectors(t)
+			return
+		}
+		data, err := os.ReadFile(filepath.FromSlash(vectorsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file cardVectors
+		if err := json.Unmarshal(data, &file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(file.Now))
+		seen := make(map[string]bool)
+		for _, v := range file.Vectors {
+			reader := reader(t, file)
+			card, err := hex.DecodeString(v.Card)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = reader.AddCard(card)
+			if got := classOf(err); got != v.Class {
+				t.Errorf("%s: %s (%v); want %s", v.Name, got, err, v.Class)
+			}
+			seen[v.Class] = true
+			var got []string
+			for _, key := range reader.Directory().peerKeys(v.ID) {
+				got = append(got, hex.EncodeToString(key.Key.Bytes()))
+				if !key.Until.Equal(v.Until) {
+					t.Errorf("%s: key until %v; want %v", v.Name, key.Until, v.Until)
+				}
+			}
+			if !slices.Equal(got, v.Keys) {
+				t.Errorf("%s: keys %v; want %v", v.Name, got, v.Keys)
+			}
+			if parsed, err := parseCard(card); err == nil && !bytes.Equal(parsed.encode(), card) {
+				t.Errorf("%s: encodes otherwise", v.Name)
+			}
+			reader.Close()
+		}
+		for class := range cardClasses {
+			if !seen[class] {
+				t.Errorf("no vector of class %s", class)
+			}
+		}
+	})
+}
+
+// peerKeys is Keys by ID, of any trust domain.
+func (d *Directory) peerKeys(peerID string) []PeerKey {
+	id, err := keys.ParseID(peerID)
+	if err != nil {
+		return nil
+	}
+	other := &Directory{home: id.TrustDomain, peers: d.peers}
+	return other.Keys(id.Service)
+}
+
+// reader makes a receiver of another trust domain, federated with that of the
+// vectors.
+func reader(t *testing.T, file cardVectors) *Identity {
+	t.Helper()
+	a, err := NewAuthority("reader.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := a.Issue("reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cas, err := keys.ParseCertificates([]byte(file.CA), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crls, err := keys.ParseCRLs([]byte(file.CRL), cas, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop, err := keys.NewDomainTrust("shop.internal", cas, crls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id.replace(func(was *state) *state {
+		next, set := *was, *was.set
+		if set.Trust, err = keys.NewTrust(was.set.Trust.Home(), shop); err != nil {
+			t.Fatal(err)
+		}
+		next.set = &set
+		return &next
+	})
+	return id
+}
+
+// writeVectors makes the vectors anew, with new keys.
+func writeVectors(t *testing.T) {
+	t.Helper()
+	a, err := NewAuthority("shop.internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(service string, opts ...IssueOption) *Identity {
+		id, err := a.Issue(service, append(opts, ValidFor(365*24*time.Hour))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	greeter, modern, revoked := issue("shop/greeter"), issue("modern", Ed25519()), issue("revoked")
+	short, err := a.Issue("short", ValidFor(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := NewAuthority("shop.internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := stranger.Issue("shop/greeter", ValidFor(365*24*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(revoked); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(24 * time.Hour)
+	now := time.Now()
+	file := cardVectors{
+		Version: "signet/card/v1", Comment: "spec/card.md; card is hexadecimal",
+		Now: now, CA: string(keys.EncodeCertificates(a.Certificate())), CRL: string(a.trust.Load().EncodeCRLs()),
+	}
+	statement := func(id *Identity) card {
+		state := id.now.Load()
+		return card{
+			id: id.ID(), issued: now.Unix(), expires: now.Add(24 * time.Hour).Unix(),
+			keys: [][]byte{state.set.Box.PublicKey().Bytes()}, certs: [][]byte{state.set.Leaf().Raw},
+		}
+	}
+	signed := func(id *Identity, modify func(*card)) []byte {
+		c := statement(id)
+		if modify != nil {
+			modify(&c)
+		}
+		c.statement = c.encodeStatement()
+		if c.signature, err = id.now.Load().sign(cardPurpose, c.statement); err != nil {
+			t.Fatal(err)
+		}
+		return c.encode()
+	}
+	add := func(name, class string, data []byte) {
+		v := cardVector{Name: name, Class: class, Card: hex.EncodeToString(data)}
+		if class == "ok" {
+			c, err := parseCard(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leaf, err := x509.ParseCertificate(c.certs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.ID, v.Until = c.id, time.Unix(min(c.expires, leaf.NotAfter.Unix()), 0).UTC()
+			for _, key := range c.keys {
+				v.Keys = append(v.Keys, hex.EncodeToString(key))
+			}
+			slices.Sort(v.Keys)
+		}
+		file.Vectors = append(file.Vectors, v)
+	}
+	good := signed(greeter, nil)
+	at := func(i int, b byte) []byte {
+		data := bytes.Clone(good)
+		data[i] ^= b
+		return data
+	}
+	eight := make([][]byte, maxCardKeys)
+	for i := range eight {
+		eight[i] = boxPair(t)
+	}
+	keysAt := cardHeaderSize + cardLengthSize + cardLengthSize + len(greeter.ID()) + 2*cardTimeSize
+
+	add("P-256", "ok", good)
+	add("Ed25519", "ok", signed(modern, nil))
+	add("eight keys", "ok", signed(greeter, func(c *card) { c.keys = eight }))
+	add("issued half a minute ahead", "ok", signed(greeter, func(c *card) { c.issued += 30 }))
+	add("as long as may be", "ok", signed(greeter, func(c *card) { c.expires = c.issued + int64(maxCardLifetime/time.Second) }))
+	add("empty", "malformed", nil)
+	add("another magic", "malformed", at(0, 0x20))
+	add("another version", "malformed", at(len(cardMagic), 3))
+	add("truncated", "malformed", good[:len(good)-1])
+	add("a byte too many", "malformed", append(bytes.Clone(good), 0))
+	add("no keys", "malformed", signed(greeter, func(c *card) { c.keys = nil }))
+	add("nine keys", "malformed", signed(greeter, func(c *card) { c.keys = append(slices.Clone(eight), eight[0]) }))
+	add("a key count too large", "malformed", at(keysAt, 3))
+	add("no certificates", "malformed", signed(greeter, func(c *card) { c.certs = nil }))
+	add("nine certificates", "malformed", signed(greeter, func(c *card) { c.certs = slices.Repeat(c.certs, 9) }))
+	add("not a certificate", "malformed", signed(greeter, func(c *card) { c.certs = [][]byte{[]byte("hello")} }))
+	add("no ID", "malformed", signed(greeter, func(c *card) { c.id = "" }))
+	add("malformed ID", "malformed", signed(greeter, func(c *card) { c.id = "spiffe://shop.internal/shop/../greeter" }))
+	add("another's ID", "malformed", signed(greeter, func(c *card) { c.id = "spiffe://shop.internal/billing" }))
+	add("too long a life", "malformed", signed(greeter, func(c *card) { c.expires = c.issued + int64(maxCardLifetime/time.Second) + 1 }))
+	add("no life", "malformed", signed(greeter, func(c *card) { c.expires = c.issued }))
+	add("time beyond 9999", "malformed", signed(greeter, func(c *card) { c.issued, c.expires = 1<<60, 1<<60+1 }))
+	add("key of low order", "malformed", signed(greeter, func(c *card) { c.keys = append(c.keys, make([]byte, boxKeySize)) }))
+	add("key changed", "signature", at(keysAt+1, 1))
+	add("expiry changed", "signature", at(keysAt-1, 1))
+	add("signature changed", "signature", at(len(good)-1, 1))
+	add("signed for another purpose", "signature", func() []byte {
+		c := statement(greeter)
+		c.statement = c.encodeStatement()
+		c.signature, err = greeter.now.Load().sign("registry-record", c.statement)
+		return c.encode()
+	}())
+	add("signed by another", "signature", func() []byte {
+		c := statement(greeter)
+		c.statement = c.encodeStatement()
+		c.signature, err = modern.now.Load().sign(cardPurpose, c.statement)
+		return c.encode()
+	}())
+	add("CA of the same name", "untrusted", signed(foreign, nil))
+	add("the CA's certificate first", "not-spiffe", signed(greeter, func(c *card) { c.certs = [][]byte{a.Certificate().Raw, c.certs[0]} }))
+	add("revoked", "revoked", signed(revoked, nil))
+	add("ended", "expired", signed(greeter, func(c *card) { c.issued -= 7200; c.expires = now.Unix() }))
+	add("leaf ended", "expired", signed(short, nil))
+	add("issued two minutes ahead", "not-yet-valid", signed(greeter, func(c *card) { c.issued += 120 }))
+
+	out, err := json.MarshalIndent(file, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.FromSlash(vectorsFile), append(out, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func boxPair(t *testing.T) []byte {
+	t.Helper()
+	key, err := keys.NewBoxKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key.PublicKey().Bytes()
+}
+
+// TestCardSpec: the numbers on the page are those of the code.
+func TestCardSpec(t *testing.T) {
+	data, err := os.ReadFile("../spec/card.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(data)
+	for _, line := range []string{
+		fmt.Sprintf("# Cards: `%s%s%s`", signPrefix, cardPurpose, signSuffix),
+		fmt.Sprintf("Magic (%d) = %q", 8*len(cardMagic), cardMagic),
+		fmt.Sprintf("Version (8) = %d", cardVersion),
+		fmt.Sprintf("Statement Length (%d)", 8*cardLengthSize),
+		fmt.Sprintf("ID Length (%d)", 8*cardLengthSize),
+		fmt.Sprintf("Certificate Count (%d)", 8*cardCountSize),
+		fmt.Sprintf("Key Count (%d)", 8*cardCountSize),
+		fmt.Sprintf("Signature Length (%d)", 8*cardLengthSize),
+		fmt.Sprintf("Issued (%d)", 8*cardTimeSize),
+		fmt.Sprintf("Expires (%d)", 8*cardTimeSize),
+		fmt.Sprintf("Key (%d)", 8*boxKeySize),
+		fmt.Sprintf("| magic | %d | `%s` |", len(cardMagic), cardMagic),
+		fmt.Sprintf("| version | %d | %d;", cardHeaderSize-len(cardMagic), cardVersion),
+		fmt.Sprintf("| each length | %d |", cardLengthSize),
+		fmt.Sprintf("| each count | %d |", cardCountSize),
+		fmt.Sprintf("| issued, expires | %d each |", cardTimeSize),
+		fmt.Sprintf("| key | %d |", boxKeySize),
+		fmt.Sprintf("| card | %d bytes |", maxCardSize),
+		fmt.Sprintf("| ID | 1 to %d bytes", maxCardID),
+		fmt.Sprintf("| keys | 1 to %d |", maxCardKeys),
+		fmt.Sprintf("at most %d seconds (%d days)", int(maxCardLifetime.Seconds()), int(maxCardLifetime.Hours()/24)),
+		fmt.Sprintf("| certificates | 1 to %d,", keys.MaxChain),
+		fmt.Sprintf("| certificate | 1 to %d bytes |", maxCardCert),
+		fmt.Sprintf("| signature | 1 to %d bytes |", maxCardSig),
+		fmt.Sprintf("%d × 0x20 ‖ \"%s%s%s\" ‖ 0x00 ‖ statement length (%d bytes) ‖ statement", signPad, signPrefix, cardPurpose, signSuffix, fieldLenSize),
+		fmt.Sprintf("a salt of %d bytes", pss.Hash.Size()),
+	} {
+		if !strings.Contains(page, line) {
+			t.Errorf("the page lacks %q", line)
+		}
+	}
+	for class := range cardClasses {
+		if !strings.Contains(page, "| "+class+" | ") {
+			t.Errorf("the page lacks class %s", class)
+		}
+	}
+	if keys.ClockSkew != time.Minute || !strings.Contains(page, "no later than a minute from now") {
+		t.Error("the page's clock skew is not the code's")
+	}
+}
+
+// FuzzParseCard: what is accepted encodes to the very same bytes, and AddCard
+// neither panics nor enters anything that was not signed.
+func FuzzParseCard(f *testing.F) {
+	a, err := NewAuthority("shop.internal")
+	if err != nil {
+		f.Fatal(err)
+	}
+	us, err := a.Issue("us")
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := us.Card()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte(cardMagic + "\x01\x00\x01\x00\x01\x00\x01\x00\x00\x01\x00"))
+	own := us.BoxKeys()[0].PublicKey()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if c, err := parseCard(data); err == nil {
+			if !bytes.Equal(c.encode(), data) || !bytes.Equal(c.encodeStatement(), c.statement) {
+				t.Error("an accepted card encodes otherwise")
+			}
+		}
+		if us.AddCard(data) != nil {
+			return
+		}
+		for _, key := range us.Directory().Keys("us") {
+			if !key.Key.Equal(own) {
+				t.Error("a key was entered that nobody signed")
+			}
+		}
+	})
+}
