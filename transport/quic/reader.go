@@ -29,16 +29,24 @@ type messageReader struct {
 	r          io.Reader
 	lim        messageLimits
 	start, end int   // buf[start:end] is read but not consumed
+	within     bool  // a message has begun and is not complete
 	err        error // kept for when the buffer is used up
 	buf        [readAhead]byte
 }
 
-// clean reports whether the stream stands between two messages.
-func (d *messageReader) clean() bool { return d.start == d.end }
+// clean reports whether the stream stands between two messages, and no byte of
+// the next one is here.
+func (d *messageReader) clean() bool { return !d.within && d.start == d.end }
 
 // read decodes the next message into m. It returns io.EOF if the stream ends
 // between messages and io.ErrUnexpectedEOF if it ends within one.
 func (d *messageReader) read(m *transport.Message) error {
+	if d.start == d.end {
+		if err := d.fill(); err != nil {
+			return err
+		}
+	}
+	d.within = true
 	headerLen, err := d.varint()
 	if err != nil {
 		return err
@@ -48,7 +56,7 @@ func (d *messageReader) read(m *transport.Message) error {
 	}
 	bodyLen, err := d.varint()
 	if err != nil {
-		return unexpected(err)
+		return err
 	}
 	if bodyLen > d.lim.bodyBytes {
 		return fmt.Errorf("%w: a body of %d bytes was announced, the limit is %d", ErrTooLarge, bodyLen, d.lim.bodyBytes)
@@ -74,15 +82,15 @@ func (d *messageReader) read(m *transport.Message) error {
 		return unexpected(err)
 	}
 	m.Header, m.Body = header, body
+	d.within = false
 	return nil
 }
 
-// varint reads an integer in its shortest form. It returns io.EOF only if there
-// was not one byte of it.
+// varint reads an integer in its shortest form.
 func (d *messageReader) varint() (uint64, error) {
 	if d.start == d.end {
 		if err := d.fill(); err != nil {
-			return 0, err
+			return 0, unexpected(err)
 		}
 	}
 	need := 1 << (d.buf[d.start] >> 6)
