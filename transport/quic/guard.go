@@ -2,7 +2,6 @@ package quic
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -180,16 +179,4 @@ func hostOf(addr net.Addr) netip.Prefix {
 	}
 	prefix, _ := ip.Prefix(bits) // the zero prefix if there is no address
 	return prefix
-}
-
-// resetKey is the user's, or a random one: without any, quic-go answers packets
-// of forgotten connections with silence.
-func resetKey(given *[32]byte) *quicgo.StatelessResetKey {
-	var key quicgo.StatelessResetKey
-	if given != nil {
-		key = *given
-	} else {
-		_, _ = rand.Read(key[:]) // cannot fail
-	}
-	return &key
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -395,4 +396,32 @@ func TestIdleConnection(t *testing.T) {
 		mustEcho(t, c, call("greeter", "two"))
 		return conns.Load() > 1
 	})
+}
+
+// TestCrashIsTold: a server that comes back after a crash, with the same
+// identity and at the same place, tells the clients of its former self, who then
+// need not wait for a timeout.
+func TestCrashIsTold(t *testing.T) {
+	f := newFleet(t)
+	id := f.issue("greeter")
+	pc := newCutConn(t)
+	first := serveAt(t, newTransport(t, quic.Identity(id)), "", echo, quic.ListenOn(pc))
+	addr := first.Addr()
+	c := dial(t, f.transport("caller"), addr)
+	mustEcho(t, c, call("greeter", "one"))
+
+	pc.cut()
+	if err := c.Send(call("greeter", "into the void")); err != nil {
+		t.Fatal(err)
+	}
+	pc.release()
+	serveAt(t, newTransport(t, quic.Identity(id)), addr, echo)
+	within(t, 10*time.Second, "the call that was in flight", func() {
+		var m transport.Message
+		if err := c.Recv(&m); err == nil || !strings.Contains(err.Error(), "restarted") {
+			t.Errorf("got %v", err)
+		}
+	})
+	_ = c.Close()
+	mustEcho(t, dial(t, f.transport("caller"), addr), call("greeter", "two"))
 }

@@ -69,11 +69,16 @@ func (t *quicTransport) Listen(addr string, opts ...transport.ListenOption) (tra
 	if set.offload {
 		l.pc = udp.Wrap(l.pc)
 	}
+	reset, err := resetKey(set, l.addr)
+	if err != nil {
+		_ = l.pc.Close()
+		return nil, fmt.Errorf("quic: stateless reset key: %w", err)
+	}
 	l.qt = &quicgo.Transport{
 		Conn:                l.pc,
 		VerifySourceAddress: l.guard.verifySource,
 		ConnContext:         l.guard.admit,
-		StatelessResetKey:   resetKey(set.resetKey),
+		StatelessResetKey:   reset,
 	}
 	if l.ql, err = l.qt.Listen(conf, serverQUICConfig(set)); err != nil {
 		_ = l.pc.Close()

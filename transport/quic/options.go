@@ -104,8 +104,9 @@ func DialFrom(pc net.PacketConn) transport.Option { return setOption(dialFromKey
 // StatelessResetKey lets a listener that lost its state, by a crash, tell
 // clients so at once (RFC 9000 section 10.3). The key must be secret, random,
 // stable across restarts, and not shared by listeners that one observer can
-// reach (section 21.11). By default it is random for each listener, and a
-// client finds out by itself.
+// reach (section 21.11). By default it comes of the identity's box key, the host
+// name and the address; without an identity it is random for each listener, and
+// a client finds out by itself.
 func StatelessResetKey(key [32]byte) transport.Option { return setOption(resetKeyKey{}, key) }
 
 // DisableReceiveOffload reads the UDP socket packet by packet even where the
