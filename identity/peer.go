@@ -88,19 +88,7 @@ func PeerFromContext(ctx context.Context) (Peer, bool) {
 	if _, event := md[topicKey]; event || value == "" || variants(ctx) {
 		return Peer{}, false
 	}
-	der, home, ok := caller.OpenHome(value, local, remote)
-	if !ok {
-		return Peer{}, false
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return Peer{}, false
-	}
-	id, err := keys.CheckLeaf(leaf)
-	if err != nil {
-		return Peer{}, false
-	}
-	return newPeer(id, leaf, home), true
+	return openCaller(value, local, remote)
 }
 
 // variants reports whether the metadata has one of the keys that count under

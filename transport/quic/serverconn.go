@@ -68,7 +68,7 @@ func (c *serverConn) run() {
 // seal makes what tells a handler who calls. A peer of a federated trust domain is
 // known by its full ID only, there as here.
 func seal(p identity.Peer, local, remote string) string {
-	if p.Serves(p.Service) {
+	if p.Home() {
 		return caller.SealHome(p.Certificate.Raw, local, remote)
 	}
 	return caller.Seal(p.Certificate.Raw, local, remote)
