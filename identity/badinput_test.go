@@ -193,4 +193,3 @@ func TestBadInputAtReload(t *testing.T) {
 		}
 	})
 }
-

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-signet/signet/identity"
@@ -218,6 +219,31 @@ func TestOnChange(t *testing.T) {
 		id.Close()
 		revokeOne()
 		id.Directory().Bind("a:1", "spiffe://shop.internal/b", time.Now().Add(time.Hour))
+	})
+	t.Run("no call after Close, though one was due", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAuthority(t, domain) // on the clock of the bubble
+			id, victim := issue(t, a, "a"), issue(t, a, "victim")
+			var calls atomic.Int32
+			release := make(chan struct{})
+			id.OnChange(func() {
+				calls.Add(1)
+				<-release
+			})
+			if err := a.Revoke(victim); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if err := a.Revoke(issue(t, a, "another")); err != nil {
+				t.Fatal(err)
+			}
+			id.Close()
+			close(release)
+			synctest.Wait()
+			if n := calls.Load(); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
 	})
 	t.Run("may do anything", func(t *testing.T) {
 		id := issue(t, a, "a")

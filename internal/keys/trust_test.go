@@ -184,6 +184,16 @@ func TestRevocation(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("CA of the same name with another key", func(t *testing.T) {
+		successor := makeCA(t, nil, nil)
+		cas := []*x509.Certificate{root.cert, successor.cert}
+		both := append(root.list(t, nil, good), successor.list(t, nil)...)
+		trust := join(t, must(keys.NewDomainTrust(domain, cas, must(keys.ParseCRLs(both, cas, time.Now())))))
+		wantError(t, verify(trust, good), keys.ErrRevoked)
+		if err := verify(trust, successor.leaf(t, "spiffe://shop.internal/a")); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("renewed CA certificate with the same key", func(t *testing.T) {
 		renewed := *root
 		template := *root.cert
