@@ -145,6 +145,25 @@ func TestHostileControl(t *testing.T) {
 	}
 }
 
+// TestEndlessGoAway: a server that says GOAWAY again and again does not keep the
+// connection it is to leave.
+func TestEndlessGoAway(t *testing.T) {
+	f := newFleet(t)
+	ended := make(chan struct{})
+	addr, _ := f.rawServer("greeter", func(conn *quicgo.Conn) {
+		defer close(ended)
+		s := control(conn, usualReady)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for conn.Context().Err() == nil {
+			_, _ = s.Write(goAway)
+			<-tick.C
+		}
+	})
+	dial(t, f.transport("caller"), addr)
+	within(t, 10*time.Second, "the end of the connection", func() { <-ended })
+}
+
 // TestServerOpensStreams: a server gets no stream but the control stream.
 func TestServerOpensStreams(t *testing.T) {
 	f := newFleet(t)
