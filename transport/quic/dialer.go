@@ -22,6 +22,11 @@ const (
 	// opened only when the first is at the server's limit of streams.
 	maxConnsPerAddr = 8
 
+	// maxDials bounds how often one call waits for a new connection. More than
+	// one is needed only if a connection ends, or others fill it, before it can be
+	// used.
+	maxDials = maxConnsPerAddr + 2
+
 	// Pauses after a failed dial, doubling; calls meanwhile wait and share the
 	// next attempt.
 	minBackoff = 50 * time.Millisecond
@@ -101,7 +106,7 @@ func (d *dialer) openStream(ctx context.Context, addr string) (*clientConn, *qui
 }
 
 func (d *dialer) pick(ctx context.Context, addr string, stream bool) (*clientConn, *quicgo.Stream, error) {
-	for {
+	for dials := 0; ; dials++ {
 		conns, err := d.usable(addr)
 		if err != nil {
 			return nil, nil, err
@@ -124,6 +129,9 @@ func (d *dialer) pick(ctx context.Context, addr string, stream bool) (*clientCon
 				return c, qs, nil
 			}
 			continue
+		}
+		if dials == maxDials {
+			return nil, nil, fmt.Errorf("quic: %w: %s accepts connections and takes no calls on them: it is shutting down", ErrUnreachable, addr)
 		}
 		if err := d.wait(ctx, addr); err != nil {
 			return nil, nil, err

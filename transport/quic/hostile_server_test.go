@@ -149,18 +149,20 @@ func TestHostileControl(t *testing.T) {
 // connection it is to leave.
 func TestEndlessGoAway(t *testing.T) {
 	f := newFleet(t)
-	ended := make(chan struct{})
+	dialled, ended := make(chan struct{}), make(chan struct{})
 	addr, _ := f.rawServer("greeter", func(conn *quicgo.Conn) {
 		defer close(ended)
 		s := control(conn, usualReady)
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
+		<-dialled
 		for conn.Context().Err() == nil {
 			_, _ = s.Write(goAway)
 			<-tick.C
 		}
 	})
 	dial(t, f.transport("caller"), addr)
+	close(dialled)
 	within(t, 10*time.Second, "the end of the connection", func() { <-ended })
 }
 
