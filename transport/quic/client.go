@@ -132,6 +132,7 @@ func (s *clientSocket) begin(m *transport.Message) (*messageStream, *clientConn,
 	}
 	service := calledService(m.Header)
 	if service != "" && !s.d.set.mayServe(s.conn.proved.peer, service) {
+		s.settle()
 		return nil, nil, fmt.Errorf("quic: %w: called %q, but %s answers at %s: nothing was sent; if it carries calls for others, allow it with quic.Via", ErrWrongService, service, s.conn.proved.peer.ID, s.addr)
 	}
 	s.unanswered++
@@ -139,7 +140,6 @@ func (s *clientSocket) begin(m *transport.Message) (*messageStream, *clientConn,
 		s.stateful = true
 	}
 	s.sentAt, s.received = time.Now(), s.conn.received()
-	s.settle()
 	return s.ms, s.conn, nil
 }
 
@@ -196,7 +196,9 @@ func (s *clientSocket) beginRecv() (*messageStream, *clientConn, error) {
 		}
 	}
 	s.receiving++
-	s.settle()
+	if !s.pinned {
+		s.pinned = s.conn.pin() // if it is being closed, recv will say so
+	}
 	return s.ms, s.conn, nil
 }
 
@@ -213,18 +215,30 @@ func (s *clientSocket) endRecv(ms *messageStream, got bool) {
 	s.settle()
 }
 
-// attach makes sure that the socket has a stream: the one it has if that is
-// still good or holds state, otherwise a new one.
+// attach makes sure that the socket has a stream, on a connection that it pins:
+// the stream it has if that is still good or holds state, otherwise a new one.
 func (s *clientSocket) attach() error {
-	if s.closed.Load() {
-		return fmt.Errorf("quic: socket %w", ErrClosed)
-	}
-	if s.ms != nil {
-		if s.pinned || s.conn.usable() {
-			return nil
+	for !s.pinned {
+		if s.closed.Load() {
+			return fmt.Errorf("quic: socket %w", ErrClosed)
 		}
-		s.detach()
+		if s.ms != nil && !s.conn.usable() {
+			s.detach()
+		}
+		if s.ms == nil {
+			if err := s.open(); err != nil {
+				return err
+			}
+		}
+		if s.pinned = s.conn.pin(); !s.pinned {
+			s.detach()
+		}
 	}
+	return nil
+}
+
+// open gives the socket a new stream.
+func (s *clientSocket) open() error {
 	ctx, cancel := s.dialContext()
 	defer cancel()
 	return s.t.withDialer(func(d *dialer) (err error) {
@@ -251,19 +265,15 @@ func (s *clientSocket) detach() {
 	s.ms = nil
 }
 
-// settle tells the connection whether this socket keeps it from being closed.
+// settle lets go of the connection if nothing of the socket hangs on it.
 func (s *clientSocket) settle() {
 	if s.closed.Load() {
 		return // Close has the last word
 	}
-	busy := s.stateful || s.unanswered > 0 || s.receiving > 0
-	switch {
-	case busy && !s.pinned:
-		s.conn.pin()
-	case !busy && s.pinned:
+	if s.pinned && !s.stateful && s.unanswered == 0 && s.receiving == 0 {
+		s.pinned = false
 		s.conn.unpin()
 	}
-	s.pinned = busy
 }
 
 // Close ends the socket. What was sent still arrives. It is idempotent, never
@@ -278,6 +288,7 @@ func (s *clientSocket) Close() error {
 	if s.ms != nil {
 		s.ms.close()
 		if s.unanswered > 0 {
+			s.conn.flush()
 			s.conn.suspect(s.sentAt, s.received)
 		}
 	}

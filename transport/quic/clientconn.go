@@ -3,6 +3,7 @@ package quic
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -10,10 +11,6 @@ import (
 )
 
 const (
-	// linger is how long a connection that has nothing left to do stays, so that
-	// what was sent last is acknowledged.
-	linger = 250 * time.Millisecond
-
 	// expiryMargin is how long before a connection's certificates expire new
 	// calls stop using it. It is at most half of what was left at the handshake.
 	expiryMargin = 30 * time.Second
@@ -37,9 +34,13 @@ type clientConn struct {
 	// it.
 	draining atomic.Bool
 	// pins counts the sockets that wait for something on this connection, or
-	// whose state at the server would be lost with it.
+	// whose state at the server would be lost with it. It is unpinnable once the
+	// connection is to be closed for want of them.
 	pins     atomic.Int64
 	lastUsed atomic.Int64 // Unix nanoseconds
+	// flushed is until when what nobody waits to see answered may still be under
+	// way; Unix nanoseconds.
+	flushed atomic.Int64
 
 	expiry, retire, idle, lingering *time.Timer
 }
@@ -117,25 +118,48 @@ func (c *clientConn) drain() {
 	}
 	c.d.remove(c)
 	if c.pins.Load() == 0 {
-		c.lingering.Reset(linger)
+		c.linger()
 	}
 }
 
-func (c *clientConn) pin() {
-	c.pins.Add(1)
+// unpinnable is in pins when a connection accepts no more of them.
+const unpinnable = math.MinInt64
+
+// pin keeps the connection from being closed for want of use. It reports false
+// if that has happened.
+func (c *clientConn) pin() bool {
+	for {
+		n := c.pins.Load()
+		if n == unpinnable {
+			return false
+		}
+		if c.pins.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 func (c *clientConn) unpin() {
 	c.touch()
 	if c.pins.Add(-1) == 0 && c.draining.Load() {
-		c.lingering.Reset(linger)
+		c.linger()
 	}
+}
+
+// linger closes the connection, once what was sent last has had its time.
+func (c *clientConn) linger() {
+	c.lingering.Reset(time.Until(time.Unix(0, c.flushed.Load())))
+}
+
+// flush notes that something was sent to which no answer is awaited.
+func (c *clientConn) flush() {
+	c.flushed.Store(time.Now().Add(flushTime(c.q)).UnixNano())
 }
 
 func (c *clientConn) touch() { c.lastUsed.Store(time.Now().UnixNano()) }
 
 func (c *clientConn) closeIfUnpinned() {
-	if c.pins.Load() == 0 {
+	if c.pins.CompareAndSwap(0, unpinnable) {
 		c.closeWith(codeDone, "")
 	}
 }
@@ -145,17 +169,11 @@ func (c *clientConn) closeIfUnpinned() {
 func (c *clientConn) reap() {
 	limit := c.d.set.timeouts.Idle
 	idle := time.Since(time.Unix(0, c.lastUsed.Load()))
-	if c.pins.Load() > 0 {
-		c.idle.Reset(limit)
+	if idle < limit || c.pins.Load() > 0 {
+		c.idle.Reset(max(limit-idle, limit/2))
 		return
 	}
-	if idle < limit {
-		c.idle.Reset(limit - idle)
-		return
-	}
-	c.draining.Store(true)
-	c.d.remove(c)
-	c.closeWith(codeDone, "idle")
+	c.drain()
 }
 
 // received counts the packets that came in so far.
@@ -196,8 +214,8 @@ func (c *clientConn) closeWith(code quicgo.ApplicationErrorCode, why string) {
 
 // explain says what became of a connection on which err happened.
 func (c *clientConn) explain(err error) error {
-	if c.alive() {
-		return fmt.Errorf("quic: %s (%s): %w", c.addr, c.proved.peer.ID, err)
+	if cause := lossCause(c.q, err); cause != nil {
+		return explainLoss(c.addr, c.proved.peer.ID, cause)
 	}
-	return explainLoss(c.addr, c.proved.peer.ID, context.Cause(c.q.Context()))
+	return fmt.Errorf("quic: %s (%s): %w", c.addr, c.proved.peer.ID, err)
 }

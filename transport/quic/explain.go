@@ -146,3 +146,19 @@ func explainLoss(addr, peerID string, cause error) error {
 	}
 	return fmt.Errorf("quic: connection to %s lost: %w", who, cause)
 }
+
+// lossCause is what ended the connection on which err happened, nil if it has not
+// ended. A stream may report the end before the connection's context does.
+func lossCause(q *quicgo.Conn, err error) error {
+	if cause := context.Cause(q.Context()); cause != nil {
+		return cause
+	}
+	var ae *quicgo.ApplicationError
+	var te *quicgo.TransportError
+	var idle *quicgo.IdleTimeoutError
+	var reset *quicgo.StatelessResetError
+	if errors.As(err, &ae) || errors.As(err, &te) || errors.As(err, &idle) || errors.As(err, &reset) {
+		return err
+	}
+	return nil
+}

@@ -73,3 +73,10 @@ func (b *windowBudget) release(conn *quicgo.Conn) {
 	b.left += b.granted[conn]
 	delete(b.granted, conn)
 }
+
+// flushTime is how long a peer is given to acknowledge what was sent last, one
+// loss included: QUIC does not tell the sender when that has happened.
+func flushTime(q *quicgo.Conn) time.Duration {
+	const least, most = 75 * time.Millisecond, time.Second
+	return min(least+6*q.ConnectionStats().SmoothedRTT, most)
+}

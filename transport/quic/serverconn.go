@@ -15,10 +15,6 @@ import (
 	"go-micro.dev/v4/transport"
 )
 
-// goodbye is how long a closing listener waits for a client to say that it has
-// all it was sent, by closing the connection.
-const goodbye = 300 * time.Millisecond
-
 // serverConn is a connection that a client dialled.
 type serverConn struct {
 	l       *listener
@@ -171,7 +167,7 @@ func (c *serverConn) shutdown(until time.Time) {
 		s.ms.close()
 	}
 	c.mu.Unlock()
-	timer.Reset(goodbye)
+	timer.Reset(flushTime(c.q))
 	select {
 	case <-c.q.Context().Done():
 	case <-timer.C:
@@ -265,11 +261,11 @@ func (s *serverSocket) explain(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return err
 	}
-	if s.c.q.Context().Err() == nil {
+	cause := lossCause(s.c.q, err)
+	switch {
+	case cause == nil:
 		return fmt.Errorf("quic: socket of %s (%s): %w", s.c.remote, s.c.proved.peer.ID, err)
-	}
-	cause := context.Cause(s.c.q.Context())
-	if closedCleanly(cause) {
+	case closedCleanly(cause):
 		return io.EOF
 	}
 	return explainLoss(s.c.remote, s.c.proved.peer.ID, cause)
