@@ -17,6 +17,7 @@ type Peer struct {
 	ID          string // spiffe://<trust domain>/<service>
 	TrustDomain string
 	Service     string // the path of the ID, without its leading slash
+	// Certificate is the leaf. It is shared between those who ask: do not change it.
 	Certificate *x509.Certificate
 
 	// home: the peer is of the trust domain of the identity that verified it. The
