@@ -218,10 +218,10 @@ func (s *clientSocket) endRecv(ms *messageStream, got bool) {
 // attach makes sure that the socket has a stream, on a connection that it pins:
 // the stream it has if that is still good or holds state, otherwise a new one.
 func (s *clientSocket) attach() error {
+	if s.closed.Load() {
+		return fmt.Errorf("quic: socket %w", ErrClosed) // it may be pinned still, and without a stream
+	}
 	for !s.pinned {
-		if s.closed.Load() {
-			return fmt.Errorf("quic: socket %w", ErrClosed)
-		}
 		if s.ms != nil && !s.conn.usable() {
 			s.detach()
 		}
