@@ -3,12 +3,14 @@ package quic_test
 import (
 	"errors"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/go-signet/signet/transport/quic"
 	quicgo "github.com/quic-go/quic-go"
 	"go-micro.dev/v4/transport"
+	"go-micro.dev/v4/util/pool"
 )
 
 // TestTimeoutInsideMessage: a socket whose Recv ran out of time within a message
@@ -51,5 +53,53 @@ func TestTimeoutInsideMessage(t *testing.T) {
 				t.Errorf("Send: got %v, want ErrPoisoned", err)
 			}
 		})
+	}
+}
+
+// TestLateAnswer: an answer that comes after its call was given up reaches no
+// later call, whether go-micro's pool closed the socket or kept it.
+func TestLateAnswer(t *testing.T) {
+	f := newFleet(t)
+	late := make(chan struct{})
+	l := serve(t, f.transport("greeter"), func(s transport.Socket) {
+		for {
+			var m transport.Message
+			if s.Recv(&m) != nil {
+				return
+			}
+			if string(m.Body) == "slow" {
+				<-late
+			}
+			if s.Send(&m) != nil {
+				return
+			}
+		}
+	})
+	tr := f.transport("caller", transport.Timeout(200*time.Millisecond))
+	p := pool.NewPool(pool.Size(10), pool.TTL(time.Minute), pool.Transport(tr))
+	defer p.Close()
+	for range 5 {
+		c, err := p.Get(l.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = roundTrip(c, call("greeter", "slow"))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("got %v, want a timeout", err)
+		}
+		if err := p.Release(c, err); err != nil {
+			t.Error(err)
+		}
+	}
+	close(late)
+	for i := range 50 {
+		c, err := p.Get(l.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEcho(t, c, call("greeter", strconv.Itoa(i)))
+		if err := p.Release(c, nil); err != nil {
+			t.Error(err)
+		}
 	}
 }
