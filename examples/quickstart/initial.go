@@ -157,10 +157,11 @@ func handshakeBytes(frames []byte, buf []byte) []byte {
 		switch kind {
 		case 0x00, 0x01: // PADDING, PING
 		case 0x02: // ACK
-			var count, skip uint64
-			ok := readVarint(&s, &skip) && readVarint(&s, &skip) && readVarint(&s, &count) && readVarint(&s, &skip)
-			for range 2 * count {
-				ok = ok && readVarint(&s, &skip)
+			var largest, delay, count, first uint64
+			ok := readVarint(&s, &largest) && readVarint(&s, &delay) && readVarint(&s, &count) && readVarint(&s, &first)
+			for ; ok && count > 0; count-- {
+				var gap, length uint64
+				ok = readVarint(&s, &gap) && readVarint(&s, &length)
 			}
 			if !ok {
 				return buf
