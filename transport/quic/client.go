@@ -227,6 +227,9 @@ func (s *clientSocket) attach() error {
 		}
 		if s.ms == nil {
 			if err := s.open(); err != nil {
+				if s.closed.Load() {
+					err = fmt.Errorf("quic: socket %w", ErrClosed)
+				}
 				return err
 			}
 		}

@@ -200,6 +200,7 @@ func (d *dialer) wait(ctx context.Context, addr string) error {
 	d.mu.Lock()
 	if call.waiters--; call.waiters == 0 {
 		call.cancel()
+		d.over(addr, call) // nobody is to join it now
 	}
 	d.mu.Unlock()
 	return explainDial(addr, ctx.Err())
@@ -215,7 +216,7 @@ func (d *dialer) run(ctx context.Context, addr string, call *dialCall, last fail
 	}
 	generation := d.set.creds.generation()
 	d.mu.Lock()
-	delete(d.calls, addr)
+	d.over(addr, call)
 	switch {
 	case d.closed:
 		err = fmt.Errorf("quic: transport %w", ErrClosed)
@@ -238,6 +239,13 @@ func (d *dialer) run(ctx context.Context, addr string, call *dialCall, last fail
 	call.err = err
 	d.mu.Unlock()
 	close(call.done)
+}
+
+// over takes call from those that can be joined. The caller holds d.mu.
+func (d *dialer) over(addr string, call *dialCall) {
+	if d.calls[addr] == call {
+		delete(d.calls, addr)
+	}
 }
 
 // remember notes a failed dial. The caller holds d.mu.

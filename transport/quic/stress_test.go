@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"sync"
 	"testing"
@@ -230,4 +231,63 @@ func TestReplacedServer(t *testing.T) {
 	if _, messages := rec.seen(); len(messages) != 1 {
 		t.Errorf("the other service got %v, want the call to it alone", messages)
 	}
+}
+
+// TestCloseWhileDialling: Close ends at once a Send that waits for a server that
+// has gone.
+func TestCloseWhileDialling(t *testing.T) {
+	f := newFleet(t)
+	pc := newCutConn(t)
+	l := serveAt(t, f.transport("greeter", quic.Timing(quic.Timeouts{Drain: 100 * time.Millisecond})), "", echo, quic.ListenOn(pc))
+	client := f.transport("caller", quic.Timing(quic.Timeouts{Handshake: time.Minute}))
+	c := dial(t, client, l.Addr(), transport.WithTimeout(0))
+	mustEcho(t, c, call("greeter", "one"))
+	pc.cut()
+	if err := client.Init(); err != nil { // the socket needs a new connection
+		t.Fatal(err)
+	}
+	if _, err := client.Dial(l.Addr(), transport.WithTimeout(time.Millisecond)); !errors.Is(err, quic.ErrUnreachable) {
+		t.Fatalf("got %v, want ErrUnreachable", err)
+	}
+	other := make(chan error, 1)
+	go func() { _, err := client.Dial(l.Addr(), transport.WithTimeout(0)); other <- err }()
+	sent := make(chan error, 1)
+	go func() { sent <- c.Send(call("greeter", "two")) }()
+	within(t, 5*time.Second, "Close", func() { _ = c.Close() })
+	within(t, 5*time.Second, "Send", func() {
+		if err := <-sent; !errors.Is(err, quic.ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
+	})
+	if err := client.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+	within(t, 5*time.Second, "Dial", func() {
+		if err := <-other; !errors.Is(err, quic.ErrClosed) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
+	})
+}
+
+// TestAbandonedDial: a dial that is given up fails those alone who gave it up.
+func TestAbandonedDial(t *testing.T) {
+	f := newFleet(t)
+	dead, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	client := f.transport("caller", quic.Timing(quic.Timeouts{Handshake: time.Minute}))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range 50 {
+				_, err := client.Dial(dead.LocalAddr().String(), transport.WithTimeout(time.Duration(1+(i+j)%3)*time.Millisecond))
+				if !errors.Is(err, quic.ErrUnreachable) {
+					t.Errorf("got %v, want ErrUnreachable", err)
+				}
+			}
+		})
+	}
+	within(t, 20*time.Second, "400 dials", wg.Wait)
 }
