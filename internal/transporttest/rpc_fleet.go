@@ -121,8 +121,7 @@ func tracked(calls *sync.RWMutex) client.CallWrapper {
 // uncached makes a selector ask the registry for every call, so that it never
 // knows less than the check. The key is go-micro's, a plain string.
 func uncached(o *selector.Options) {
-	var key any = "selector_ttl"
-	o.Context = context.WithValue(context.Background(), key, time.Duration(0))
+	o.Context = context.WithValue(context.Background(), "selector_ttl", time.Duration(0))
 }
 
 // connectionTimeout bounds one attempt of each call; go-micro has a field for
