@@ -53,6 +53,9 @@ func noLeaks(t *testing.T) {
 	t.Cleanup(func() {
 		goleak.VerifyNone(t, before,
 			goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
+			goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
+			goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
+			goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
 		)
 	})
 }

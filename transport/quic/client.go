@@ -256,8 +256,7 @@ func (s *clientSocket) open() error {
 			}
 		}
 		s.d, s.conn = d, conn
-		set := d.set
-		s.ms = newMessageStream(qs, true, set.limits.message(), conn.takes, set.ioTimeout, set.timeouts.Write)
+		s.ms = newMessageStream(qs, d.set, conn.takes, true)
 		return nil
 	})
 }

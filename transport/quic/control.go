@@ -124,13 +124,13 @@ func (c *controlReader) next() (frame uint64, payload []byte, err error) {
 }
 
 func parseReady(payload []byte) (messageLimits, error) {
-	rest := string(payload)
 	var v [3]uint64
 	for i := range v {
-		var ok bool
-		if v[i], rest, ok = cutVarint(rest); !ok {
+		n, size, err := quicvarint.Parse(payload)
+		if err != nil {
 			return messageLimits{}, fmt.Errorf("%w: READY", errProtocol)
 		}
+		v[i], payload = n, payload[size:]
 	}
 	// What follows is for later versions to define.
 	return messageLimits{headerBytes: v[0], headers: v[1], bodyBytes: v[2]}, nil

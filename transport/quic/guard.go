@@ -21,9 +21,10 @@ const (
 
 // guard bounds what clients that are not yet, or not, authenticated can take.
 type guard struct {
-	limits  Limits
-	logger  logger.Logger
-	limiter *rate.Limiter
+	limits Limits
+	logger logger.Logger
+	// A flood of refusals must not hide why handshakes fail.
+	refusals, failures *rate.Limiter
 
 	mu         sync.Mutex
 	handshakes int
@@ -36,16 +37,17 @@ type host struct{ handshakes, conns int }
 
 func newGuard(set *settings) *guard {
 	return &guard{
-		limits:  set.limits,
-		logger:  set.log,
-		limiter: rate.NewLimiter(logsPerSecond, logBurst),
-		hosts:   map[netip.Prefix]*host{},
+		limits:   set.limits,
+		logger:   set.log,
+		refusals: rate.NewLimiter(logsPerSecond, logBurst),
+		failures: rate.NewLimiter(logsPerSecond, logBurst),
+		hosts:    map[netip.Prefix]*host{},
 	}
 }
 
-// log reports what a peer caused, at a bounded rate.
-func (g *guard) log(format string, args ...any) {
-	if g.limiter.Allow() {
+// log reports what a peer caused, at the rate of the limiter.
+func (g *guard) log(limiter *rate.Limiter, format string, args ...any) {
+	if limiter.Allow() {
 		g.logger.Logf(logWarn, format, args...)
 	}
 }
@@ -122,7 +124,7 @@ func (g *guard) admit(ctx context.Context, info *quicgo.ClientInfo) (context.Con
 	}
 	g.mu.Unlock()
 	if err != nil {
-		g.log("quic: refusing a connection from %s: %v", info.RemoteAddr, err)
+		g.log(g.refusals, "quic: refusing a connection from %s: %v", info.RemoteAddr, err)
 		return nil, err
 	}
 	shake := &handshake{g: g, from: from}
@@ -161,7 +163,7 @@ func (s *handshake) end(remote net.Addr, cause error) {
 	}
 	s.g.mu.Unlock()
 	if failed && !closedCleanly(cause) {
-		s.g.log("quic: handshake with %s failed: %s", remote, printable(cause.Error()))
+		s.g.log(s.g.failures, "quic: handshake with %s failed: %s", remote, printable(cause.Error()))
 	}
 }
 

@@ -171,7 +171,7 @@ func (l *listener) serveConn(q *quicgo.Conn) {
 	c := &serverConn{l: l, q: q, proved: shake.proved, sockets: map[*serverSocket]struct{}{}}
 	generation := l.set.creds.generation()
 	if err := l.set.creds.authorized(c.proved.peer); err != nil {
-		l.guard.log("quic: refusing %s: %v", q.RemoteAddr(), err)
+		l.guard.log(l.guard.refusals, "quic: refusing %s: %v", q.RemoteAddr(), err)
 		c.closeWith(codeUnauthorized)
 		return
 	}

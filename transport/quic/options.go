@@ -48,6 +48,10 @@ type Limits struct {
 	HeaderBytes int // bytes of one message's header block; default 1 MiB
 	Headers     int // headers of one message; default 1000
 
+	// Partial is how many bytes all messages together may hold that have begun to
+	// arrive and are not complete; default 512 MiB. A message past it is refused.
+	Partial int64
+
 	// Streams is how many sockets one connection may have open to a listener;
 	// default 4096. A client that needs more opens further connections.
 	Streams int
@@ -157,6 +161,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Handshakes, 1024)
 	setDefault(&l.HandshakesPerHost, 128)
 	setDefault(&l.Buffered, 256<<20)
+	setDefault(&l.Partial, 512<<20)
 	return l
 }
 

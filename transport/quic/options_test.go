@@ -284,3 +284,22 @@ func TestUnspecifiedAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestDialFromTwice: a socket that earlier options gave away is not shared with
+// later ones.
+func TestDialFromTwice(t *testing.T) {
+	f := newFleet(t)
+	l := serve(t, f.transport("greeter"), echo)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := f.transport("caller", quic.DialFrom(pc))
+	mustEcho(t, dial(t, client, l.Addr()), call("greeter", "one"))
+	if err := client.Init(quic.Via("edge")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Dial(l.Addr()); err == nil || !strings.Contains(err.Error(), "DialFrom") {
+		t.Errorf("got %v", err)
+	}
+}

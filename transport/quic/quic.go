@@ -114,7 +114,8 @@ func (t *quicTransport) Options() transport.Options {
 // String returns "quic".
 func (t *quicTransport) String() string { return "quic" }
 
-// Close ends all listeners and connections at once. It is idempotent.
+// Close ends the connections that were dialled at once, and the listeners as their
+// own Close does. It is idempotent.
 func (t *quicTransport) Close() error {
 	t.mu.Lock()
 	t.closed = true
@@ -127,12 +128,14 @@ func (t *quicTransport) Close() error {
 	t.dialer, t.retired, t.listeners, t.env = nil, nil, nil, nil
 	t.mu.Unlock()
 
-	for _, d := range dialers {
-		d.close()
-	}
+	var wg sync.WaitGroup
 	for l := range listeners {
-		_ = l.Close()
+		wg.Go(func() { _ = l.Close() })
 	}
+	for _, d := range dialers {
+		wg.Go(d.close)
+	}
+	wg.Wait()
 	if env != nil {
 		return env.Close()
 	}
@@ -171,6 +174,9 @@ func (t *quicTransport) currentDialer() (*dialer, error) {
 	}
 	if t.dialer != nil && t.dialer.set == s {
 		return t.dialer, nil
+	}
+	if t.dialer != nil && s.dialFrom != nil && s.dialFrom == t.dialer.set.dialFrom {
+		return nil, errors.New("quic: the socket of DialFrom belongs to connections that earlier options made: give Init another one")
 	}
 	d, err := newDialer(s)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-signet/signet/internal/caller"
 	"go-micro.dev/v4/transport"
@@ -28,6 +29,7 @@ const (
 type messageReader struct {
 	r          io.Reader
 	lim        messageLimits
+	partial    *partialBudget
 	start, end int   // buf[start:end] is read but not consumed
 	within     bool  // a message has begun and is not complete
 	err        error // kept for when the buffer is used up
@@ -142,15 +144,27 @@ func (d *messageReader) bytes(n int) ([]byte, error) {
 		copy(b, d.take(have))
 		return b, d.full(b[have:])
 	}
+	held := 0
+	defer func() { d.partial.give(held) }()
+	hold := func(n int) error {
+		held += n
+		return d.partial.take(n)
+	}
 	s := scratch.Get().(*[growth * readAhead]byte)
 	defer scratch.Put(s)
 	b := s[:min(n, len(s))]
+	if err := hold(len(s)); err != nil {
+		return nil, err
+	}
 	copy(b, d.take(have))
 	for {
 		if err := d.full(b[have:]); err != nil {
 			return nil, err
 		}
 		have = len(b)
+		if err := hold(min(n, growth*have)); err != nil {
+			return nil, err
+		}
 		grown := make([]byte, min(n, growth*have))
 		copy(grown, b)
 		b = grown
@@ -185,4 +199,25 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// partialBudget bounds the memory of all messages that have begun to arrive and
+// are not complete. A nil budget has no bound.
+type partialBudget struct {
+	total int64
+	held  atomic.Int64
+}
+
+// take counts n bytes more. The caller gives them back, also after an error.
+func (b *partialBudget) take(n int) error {
+	if b != nil && b.held.Add(int64(n)) > b.total {
+		return fmt.Errorf("%w: messages that have not arrived in full would hold more than Limits.Partial, %d bytes", ErrTooLarge, b.total)
+	}
+	return nil
+}
+
+func (b *partialBudget) give(n int) {
+	if b != nil {
+		b.held.Add(-int64(n))
+	}
 }

@@ -83,7 +83,7 @@ func (c *serverConn) handle(qs *quicgo.Stream) {
 	set := c.l.set
 	s := &serverSocket{
 		c:  c,
-		ms: newMessageStream(qs, false, set.limits.message(), set.limits.message(), set.ioTimeout, set.timeouts.Write),
+		ms: newMessageStream(qs, set, set.limits.message(), false),
 	}
 	c.add(s)
 	defer c.remove(s)
@@ -188,7 +188,7 @@ func (c *serverConn) expire() {
 // recheck ends the connection if its client is no longer trusted or authorized.
 func (c *serverConn) recheck() {
 	if _, err := c.l.set.creds.recheck(c.proved); err != nil {
-		c.l.guard.log("quic: closing the connection from %s (%s): %v", c.q.RemoteAddr(), c.proved.peer.ID, err)
+		c.l.guard.log(c.l.guard.refusals, "quic: closing the connection from %s (%s): %v", c.q.RemoteAddr(), c.proved.peer.ID, err)
 		c.closeWith(codeRevoked)
 	}
 }

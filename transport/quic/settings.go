@@ -25,6 +25,7 @@ type settings struct {
 	resetKey     *[32]byte
 	log          logger.Logger
 	budget       *windowBudget
+	partial      *partialBudget
 }
 
 // checkOptions reports what is wrong with o short of loading an identity.
@@ -76,6 +77,7 @@ func resolve(o *transport.Options, env *identity.Identity) (*settings, *identity
 		dialFrom:     option[net.PacketConn](o.Context, dialFromKey{}),
 		log:          log,
 		budget:       newWindowBudget(limits.Buffered),
+		partial:      &partialBudget{total: limits.Partial},
 	}
 	if key, ok := contextValue(o.Context, resetKeyKey{}).([32]byte); ok {
 		s.resetKey = &key

@@ -40,14 +40,16 @@ type messageStream struct {
 	poisoned atomic.Pointer[error]
 }
 
-func newMessageStream(qs *quicgo.Stream, opener bool, ours, peers messageLimits, ioTimeout, stall time.Duration) *messageStream {
+// newMessageStream uses qs by the settings; peerTakes bounds what is sent. opener:
+// we opened the stream, and say its type.
+func newMessageStream(qs *quicgo.Stream, set *settings, peerTakes messageLimits, opener bool) *messageStream {
 	return &messageStream{
 		qs:        qs,
-		peerTakes: peers,
-		ioTimeout: ioTimeout,
-		stall:     stall,
+		peerTakes: peerTakes,
+		ioTimeout: set.ioTimeout,
+		stall:     set.timeouts.Write,
 		first:     opener,
-		reader:    messageReader{r: qs, lim: ours},
+		reader:    messageReader{r: qs, lim: set.limits.message(), partial: set.partial},
 	}
 }
 
