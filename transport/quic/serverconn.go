@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-signet/signet/identity"
@@ -24,6 +25,8 @@ type serverConn struct {
 	expiry  *time.Timer
 	remote  string
 	mark    string // the value of the header that tells a handler who calls
+
+	draining atomic.Bool // somebody waits for the connection to become idle
 
 	mu      sync.Mutex
 	sockets map[*serverSocket]struct{}
@@ -126,7 +129,7 @@ func (c *serverConn) busy() (bool, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s := range c.sockets {
-		if s.unanswered > 0 || s.streaming {
+		if s.unanswered.Load() > 0 || s.streaming.Load() {
 			if c.changed == nil {
 				c.changed = make(chan struct{})
 			}
@@ -145,6 +148,7 @@ func (c *serverConn) shutdown(until time.Time) {
 	if control != nil {
 		_ = writeGoAway(control)
 	}
+	c.draining.Store(true)
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	for drained := false; !drained; {
@@ -201,8 +205,8 @@ func (c *serverConn) closeWith(code quicgo.ApplicationErrorCode) {
 type serverSocket struct {
 	c          *serverConn
 	ms         *messageStream
-	unanswered int  // guarded by c.mu
-	streaming  bool // a go-micro stream: in flight until it ends; guarded by c.mu
+	unanswered atomic.Int32
+	streaming  atomic.Bool // a go-micro stream: in flight until it ends
 }
 
 // Local returns the listener's address.
@@ -221,11 +225,10 @@ func (s *serverSocket) Recv(m *transport.Message) error {
 		return s.explain(err)
 	}
 	m.Header[caller.Header] = s.c.mark
-	streaming := isStream(m.Header)
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	s.unanswered++
-	s.streaming = streaming
+	s.unanswered.Add(1)
+	if streaming := isStream(m.Header); streaming != s.streaming.Load() {
+		s.streaming.Store(streaming)
+	}
 	return nil
 }
 
@@ -238,15 +241,27 @@ func (s *serverSocket) Send(m *transport.Message) error {
 	if _, err := s.ms.send(m); err != nil {
 		return s.explain(err)
 	}
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	if s.unanswered > 0 {
-		s.unanswered--
-	}
-	if s.unanswered == 0 {
-		s.c.notify()
-	}
+	s.answered()
 	return nil
+}
+
+// answered counts one message of the client less to be answered. The connection's
+// lock, which all its sockets share, is taken only if somebody waits to know.
+func (s *serverSocket) answered() {
+	for {
+		n := s.unanswered.Load()
+		if n == 0 {
+			return // a message that nobody asked for
+		}
+		if s.unanswered.CompareAndSwap(n, n-1) {
+			break
+		}
+	}
+	if s.c.draining.Load() {
+		s.c.mu.Lock()
+		s.c.notify()
+		s.c.mu.Unlock()
+	}
 }
 
 // Close ends the socket. What was sent still arrives.
