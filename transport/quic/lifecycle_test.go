@@ -360,13 +360,17 @@ func TestExpiry(t *testing.T) {
 func TestIdleConnection(t *testing.T) {
 	f := newFleet(t)
 	var conns atomic.Int64
-	l := serve(t, f.transport("greeter", quic.Authorize(func(identity.Peer) error { conns.Add(1); return nil })), echo)
-	client := f.transport("caller", quic.Timing(quic.Timeouts{Idle: 50 * time.Millisecond}))
-	c := dial(t, client, l.Addr())
-	mustEcho(t, c, call("greeter", "one"))
-	eventually(t, "a call after the idle time needs a new connection", func() bool {
-		time.Sleep(100 * time.Millisecond) // longer than the idle time
-		mustEcho(t, c, call("greeter", "two"))
-		return conns.Load() > 1
+	ended := make(chan struct{}, 2)
+	server := f.transport("greeter", quic.Authorize(func(identity.Peer) error { conns.Add(1); return nil }))
+	l := serve(t, server, func(s transport.Socket) {
+		echo(s)
+		ended <- struct{}{}
 	})
+	c := dial(t, f.transport("caller", quic.Timing(quic.Timeouts{Idle: 50 * time.Millisecond})), l.Addr())
+	mustEcho(t, c, call("greeter", "one"))
+	within(t, 10*time.Second, "the end of the idle connection", func() { <-ended })
+	mustEcho(t, c, call("greeter", "two"))
+	if got := conns.Load(); got != 2 {
+		t.Errorf("%d connections, want 2", got)
+	}
 }
