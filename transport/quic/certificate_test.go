@@ -211,6 +211,19 @@ func TestAuthorize(t *testing.T) {
 			t.Error("the handler ran")
 		}
 	})
+	t.Run("panic", func(t *testing.T) {
+		var handler called
+		l := serve(t, f.transport("greeter", quic.Authorize(func(p identity.Peer) error {
+			if p.Service != "caller" {
+				panic("no idea who that is")
+			}
+			return nil
+		})), handler.handler)
+		if _, err := f.transport("billing").Dial(l.Addr()); !errors.Is(err, quic.ErrUnauthorized) || handler.times() != 0 {
+			t.Errorf("got %v; the handler ran %d times", err, handler.times())
+		}
+		mustEcho(t, dial(t, f.transport("caller"), l.Addr()), call("greeter", "hi"))
+	})
 	t.Run("client", func(t *testing.T) {
 		var handler called
 		l := serve(t, f.transport("greeter"), handler.handler)
