@@ -169,7 +169,6 @@ func (l *listener) serveConn(q *quicgo.Conn) {
 	shake := handshakeOf(q.Context())
 	shake.complete()
 	c := &serverConn{l: l, q: q, proved: shake.proved, sockets: map[*serverSocket]struct{}{}}
-	generation := l.set.creds.generation()
 	if err := l.set.creds.authorized(c.proved.peer); err != nil {
 		l.guard.log(l.guard.refusals, "quic: refusing %s: %v", q.RemoteAddr(), err)
 		c.closeWith(codeUnauthorized)
@@ -180,8 +179,8 @@ func (l *listener) serveConn(q *quicgo.Conn) {
 		return
 	}
 	defer l.removeConn(c)
-	if generation != l.set.creds.generation() {
-		c.recheck() // trust changed meanwhile, before the connection was on the list
+	if c.proved.generation != l.set.creds.generation() {
+		c.recheck() // trust changed since the handshake, before the connection was on the list
 	}
 	c.run()
 }

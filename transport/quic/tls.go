@@ -64,10 +64,11 @@ func (c *credentials) bound(addr string) (ids []string, known bool) {
 
 // verified is what a handshake proved.
 type verified struct {
-	peer     identity.Peer
-	chain    []*x509.Certificate   // as presented
-	chains   [][]*x509.Certificate // as verified; only where the trust is a tls.Config's
-	notAfter time.Time             // when the first certificate behind it expires
+	peer       identity.Peer
+	chain      []*x509.Certificate   // as presented
+	chains     [][]*x509.Certificate // as verified; only where the trust is a tls.Config's
+	notAfter   time.Time             // when the first certificate behind it expires
+	generation uint64                // of our trust, at the latest, when it was proved
 }
 
 // side tells which end of a connection a check is for.
@@ -84,7 +85,7 @@ func (c *credentials) verify(s side, conf *tls.Config, chain []*x509.Certificate
 	if len(chain) == 0 {
 		return verified{}, errors.New("quic: the peer sent no certificate")
 	}
-	v := verified{chain: chain}
+	v := verified{chain: chain, generation: c.generation()}
 	var err error
 	if c.id != nil {
 		v.peer, v.notAfter, err = c.id.Verify(chain)
