@@ -10,6 +10,12 @@ import (
 	"github.com/go-signet/signet/internal/keys"
 )
 
+// CanonicalAddress brings an address, "host:port", to the one form that stands for
+// all of its spellings: host names in lower case without a final dot, IPv6 as RFC
+// 5952 has it, IPv4 out of IPv6, ports without leading zeros. The error wraps
+// ErrInvalidName.
+func CanonicalAddress(addr string) (string, error) { return canonical(addr) }
+
 // canonical brings an address to the one form under which it is kept.
 func canonical(addr string) (string, error) {
 	const most = 300 // a host of 253 bytes, an IPv6 zone or a port, and brackets

@@ -24,9 +24,6 @@ const (
 	MaxKeysPerPeer      = 256   // box keys of one peer: one for each replica
 )
 
-// boxKeySize is the size of an X25519 public key (RFC 7748), in bytes.
-const boxKeySize = 32
-
 // Directory is what an identity knows of its peers: which of them answers at an
 // address, and which box keys are theirs. Those who verify peers enter them: the
 // signed registry, and Identity.AddCard. An entry lives until its time is up or it
@@ -246,6 +243,19 @@ func (d *Directory) RemoveKeys(peerID string) {
 	}
 }
 
+// RemoveKey removes one box key of a peer, of 32 bytes.
+func (d *Directory) RemoveKey(peerID string, key []byte) {
+	d.mu.Lock()
+	_, found := d.peers[peerID][string(key)]
+	if found {
+		d.dropKey(peerID, string(key))
+	}
+	d.mu.Unlock()
+	if found {
+		d.changes.notify()
+	}
+}
+
 // Keys returns the box keys that a service of our own trust domain has at this
 // moment, sorted by their bytes.
 func (d *Directory) Keys(service string) []PeerKey {
@@ -349,21 +359,4 @@ func checkEntry(peerID string, until time.Time) error {
 		return fmt.Errorf("identity: peer directory: %w: the entry ends at %s, now is %s", ErrExpired, stamp(until), stamp(now))
 	}
 	return nil
-}
-
-// parseBoxKey refuses keys of low order too: what is sealed to one can be opened
-// by everybody. The agreement with a key of our own shows them.
-func parseBoxKey(raw []byte) (*ecdh.PublicKey, error) {
-	key, err := ecdh.X25519().NewPublicKey(raw)
-	if err != nil {
-		return nil, fmt.Errorf("identity: a box key of %d bytes: X25519 keys have %d", len(raw), boxKeySize)
-	}
-	probe, err := keys.NewBoxKey()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := probe.ECDH(key); err != nil {
-		return nil, fmt.Errorf("identity: a box key of low order is not a key: %w", err)
-	}
-	return key, nil
 }
