@@ -1,0 +1,296 @@
+package signed
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// What is remembered, in entries. Only signers whom the fleet trusts can fill the
+// first; anybody who writes to the registry can fill the second, which starts over.
+const (
+	maxKnown     = 65536
+	maxNegatives = 16384
+	maxAlike     = 4 // versions of one node that are remembered at once
+	maxSummed    = 4 // sets of endpoints of a service
+	maxSigners   = 8 // signers of one node id whose sequences are remembered
+)
+
+// entry is an offer that verified. All but trust is fixed.
+type entry struct {
+	service, version, id string
+
+	address   string
+	metadata  map[string]string // of the node, with the record
+	record    *record
+	statement [sha256.Size]byte
+	chain     []*x509.Certificate
+	trust     atomic.Pointer[trust]
+	left      atomic.Bool // a registry has deleted it: to be entered again if it is back
+}
+
+// matches reports whether an offer is byte for byte what verified.
+func (e *entry) matches(o *offer) bool {
+	if e.version != o.version || e.address != o.node.Address || len(e.metadata) != len(o.node.Metadata) {
+		return false
+	}
+	for key, value := range o.node.Metadata {
+		if was, ok := e.metadata[key]; !ok || was != value {
+			return false
+		}
+	}
+	return true
+}
+
+// signer returns the ID of who signed it.
+func (e *entry) signer() string { return e.trust.Load().peer.ID }
+
+// until is when the entry stops to count, if trust does not change.
+func (e *entry) until() time.Time {
+	return earlier(e.record.expiresAt(), e.trust.Load().until)
+}
+
+// fresh reports whether the entry counts at this moment without another look.
+func (e *entry) fresh(now time.Time, generation uint64) bool {
+	t := e.trust.Load()
+	return t.generation == generation && now.Before(t.until) && now.Before(e.record.expiresAt()) && !e.left.Load()
+}
+
+// floor is the highest sequence that a signer has used for a node. It outlives the
+// entry, until no record below it can be valid any more.
+type floor struct {
+	sequence  uint64
+	statement [sha256.Size]byte
+	withdrawn bool
+	until     time.Time
+}
+
+// nodeState is what is known of one node id of a service.
+type nodeState struct {
+	entries []*entry
+	floors  map[string]floor // by signer ID
+}
+
+// serviceState is what is known of a service.
+type serviceState struct {
+	mu    sync.RWMutex
+	nodes map[string]*nodeState
+	sums  atomic.Pointer[[]*summed]
+}
+
+// find returns the entry that an offer repeats. The caller holds mu.
+func (s *serviceState) find(o *offer) *entry {
+	n := s.nodes[o.node.Id]
+	if n == nil {
+		return nil
+	}
+	for _, e := range n.entries {
+		if e.matches(o) {
+			return e
+		}
+	}
+	return nil
+}
+
+// lookup is find for those who do not hold mu.
+func (s *serviceState) lookup(o *offer) *entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.find(o)
+}
+
+// all returns all entries.
+func (s *serviceState) all() (entries []*entry) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, n := range s.nodes {
+		entries = append(entries, n.entries...)
+	}
+	return entries
+}
+
+// floor is floorOf for those who do not hold mu.
+func (s *serviceState) floor(id, signer string, now time.Time) (floor, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.floorOf(id, signer, now)
+}
+
+// floorOf returns the floor of a node. The caller holds mu.
+func (s *serviceState) floorOf(id, signer string, now time.Time) (floor, bool) {
+	n := s.nodes[id]
+	if n == nil {
+		return floor{}, false
+	}
+	f, ok := n.floors[signer]
+	return f, ok && now.Before(f.until)
+}
+
+// refuses is the check of a record against what was seen before.
+func (f floor) refuses(r *record) error {
+	switch {
+	case r.sequence < f.sequence:
+		return reject(Replayed, "sequence %d, and %d has been seen: an old record was put back, or a backend lags behind", r.sequence, f.sequence)
+	case r.sequence == f.sequence && f.withdrawn && !r.withdrawn:
+		return reject(Replayed, "its service has withdrawn sequence %d", r.sequence)
+	}
+	return nil
+}
+
+// enter makes e known, unless it has been overtaken meanwhile. It returns the
+// entries that it replaces, and whether the node is new.
+func (s *serviceState) enter(e *entry, now time.Time) (replaced []*entry, added bool, err error) {
+	signer := e.signer()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[e.id]
+	if n != nil {
+		if err := n.overtaken(e, signer, now); err != nil {
+			return nil, false, err
+		}
+	} else {
+		if s.nodes == nil {
+			s.nodes = make(map[string]*nodeState)
+		}
+		n, added = &nodeState{floors: make(map[string]floor)}, true
+		s.nodes[e.id] = n
+	}
+	n.raise(e, signer)
+	var kept []*entry
+	for _, was := range n.entries {
+		if was.signer() == signer || len(kept) >= maxAlike-1 {
+			replaced = append(replaced, was)
+		} else {
+			kept = append(kept, was)
+		}
+	}
+	if !e.record.withdrawn {
+		kept = append(kept, e)
+	}
+	n.entries = kept
+	return replaced, added, nil
+}
+
+func (n *nodeState) overtaken(e *entry, signer string, now time.Time) error {
+	f, ok := n.floors[signer]
+	if !ok || !now.Before(f.until) {
+		return nil
+	}
+	if err := f.refuses(e.record); err != nil {
+		return err
+	}
+	if e.record.sequence == f.sequence && e.statement != f.statement {
+		return reject(Equivocation, "%s has signed two different statements under sequence %d: is one node id used twice?", signer, f.sequence)
+	}
+	return nil
+}
+
+func (n *nodeState) raise(e *entry, signer string) {
+	next := floor{e.record.sequence, e.statement, e.record.withdrawn, e.record.expiresAt()}
+	if was, ok := n.floors[signer]; ok {
+		next.until = later(next.until, was.until) // the older record may last longer
+	} else if len(n.floors) >= maxSigners {
+		n.forgetFloor()
+	}
+	n.floors[signer] = next
+}
+
+// drop forgets an entry, not its floor.
+func (s *serviceState) drop(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.nodes[e.id]; n != nil {
+		n.entries = slices.DeleteFunc(slices.Clone(n.entries), func(was *entry) bool { return was == e })
+	}
+}
+
+// forgetFloor makes room by the floor that ends first.
+func (n *nodeState) forgetFloor() {
+	var first string
+	var until time.Time
+	for signer, f := range n.floors {
+		if first == "" || f.until.Before(until) {
+			first, until = signer, f.until
+		}
+	}
+	delete(n.floors, first)
+}
+
+// sweep forgets what has ended, and returns how many nodes it forgot.
+func (s *serviceState) sweep(now time.Time) (gone []*entry, nodes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.nodes)
+	for _, n := range s.nodes {
+		kept := n.entries[:0:0]
+		for _, e := range n.entries {
+			if now.Before(e.record.expiresAt()) {
+				kept = append(kept, e)
+			} else {
+				gone = append(gone, e)
+			}
+		}
+		n.entries = kept
+		maps.DeleteFunc(n.floors, func(_ string, f floor) bool { return !now.Before(f.until) })
+	}
+	maps.DeleteFunc(s.nodes, func(_ string, n *nodeState) bool { return len(n.entries) == 0 && len(n.floors) == 0 })
+	return gone, before - len(s.nodes)
+}
+
+// negatives remembers offers that did not verify, so that junk costs its checks
+// once. A hash stands for the offer; its seed is secret, so nobody can make a good
+// offer look like a bad one.
+type negatives struct {
+	seed maphash.Seed
+	mu   sync.Mutex
+	seen map[uint64]negative
+}
+
+type negative struct {
+	rejection  Rejection
+	generation uint64
+	until      time.Time
+}
+
+func (n *negatives) key(o *offer) uint64 {
+	var h maphash.Hash
+	h.SetSeed(n.seed)
+	for _, s := range []string{o.service, o.version, o.node.Id, o.node.Address} {
+		h.WriteString(s)
+		h.WriteByte(0xff) // in no UTF-8
+	}
+	sum := h.Sum64()
+	// The order of a map is none, so its pairs are added up.
+	for key, value := range o.node.Metadata {
+		h.Reset()
+		h.WriteString(key)
+		h.WriteByte(0xff)
+		h.WriteString(value)
+		sum += h.Sum64()
+	}
+	return sum
+}
+
+func (n *negatives) find(key uint64, generation uint64, now time.Time) (Rejection, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	was, ok := n.seen[key]
+	if !ok || was.generation != generation || !now.Before(was.until) {
+		return Rejection{}, false
+	}
+	return was.rejection, true
+}
+
+func (n *negatives) add(key uint64, r Rejection, generation uint64, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.seen == nil || len(n.seen) >= maxNegatives {
+		n.seen = make(map[uint64]negative)
+	}
+	n.seen[key] = negative{r, generation, now.Add(recheckWait)}
+}

@@ -1,0 +1,180 @@
+package signed
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go-micro.dev/v4/registry"
+)
+
+// engine decides what a registry's answers are worth. It is shared by lookups and
+// watches, so that each record is checked once for both.
+type engine struct {
+	*verifier
+	audit     func(service string) bool
+	report    func([]Rejection)
+	negatives negatives
+	book      book
+
+	mu       sync.Mutex
+	services map[string]*serviceState
+	swept    time.Time
+	known    atomic.Int64 // nodes in all services
+}
+
+func newEngine(v *verifier, audit func(string) bool, report func([]Rejection)) *engine {
+	return &engine{
+		verifier:  v,
+		audit:     audit,
+		report:    report,
+		negatives: negatives{seed: maphash.MakeSeed()},
+		book:      book{directory: v.id.Directory()},
+		services:  make(map[string]*serviceState),
+	}
+}
+
+// verdict is an offer that is let through.
+type verdict struct {
+	*offer
+	entry *entry // nil if only InsecureAudit lets it through
+	// withdrawn: the node is not let through, its service has taken it back.
+	withdrawn bool
+}
+
+// until is when the verdict ends; zero if it does not.
+func (v *verdict) until() time.Time {
+	if v.entry == nil {
+		return time.Time{}
+	}
+	return v.entry.until()
+}
+
+// state returns what is known of a service. A service becomes known by its first
+// node that verifies, so that names cannot fill the memory.
+func (e *engine) state(service string, create bool) *serviceState {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.services[service]
+	if s == nil {
+		s = new(serviceState)
+		if create {
+			e.services[service] = s
+		}
+	}
+	return s
+}
+
+// judge returns what of a registry's answer may be used: for the service of that
+// name, whatever name the answer bears.
+func (e *engine) judge(service string, answer []*registry.Service) []verdict {
+	now, generation := time.Now(), e.id.Generation()
+	state := e.state(service, false)
+	var verdicts []verdict
+	var unknown []*offer
+
+	state.mu.RLock()
+	for _, s := range answer {
+		if s == nil {
+			continue
+		}
+		var part *parts
+		for _, node := range s.Nodes {
+			if node == nil {
+				continue
+			}
+			if part == nil {
+				part = &parts{endpoints: s.Endpoints, metadata: s.Metadata, state: state}
+			}
+			o := &offer{service: service, version: s.Version, node: node, part: part}
+			if known := state.find(o); known != nil && known.fresh(now, generation) {
+				verdicts = append(verdicts, verdict{offer: o, entry: known})
+			} else {
+				unknown = append(unknown, o)
+			}
+		}
+	}
+	state.mu.RUnlock()
+
+	var rejections []Rejection
+	for _, c := range e.checkAll(unknown, now, generation) {
+		if c.err == nil {
+			verdicts = append(verdicts, verdict{offer: c.offer, entry: c.entry, withdrawn: c.entry.record.withdrawn})
+			continue
+		}
+		r, again := e.refuse(c, generation, now)
+		if !again {
+			rejections = append(rejections, r)
+		}
+		if r.Passed {
+			verdicts = append(verdicts, verdict{offer: c.offer})
+		}
+	}
+	verdicts = current(e.state(service, false), verdicts, now)
+	rejections = append(rejections, e.unvouched(verdicts, generation, now)...)
+	if len(rejections) > 0 {
+		e.report(rejections)
+	}
+	return verdicts
+}
+
+// current leaves out what was overtaken while the answer was being checked, or by
+// another node of the same id: the one with the highest sequence stays.
+func current(state *serviceState, verdicts []verdict, now time.Time) []verdict {
+	best := make(map[string]int, len(verdicts))
+	out := verdicts[:0]
+	state.mu.RLock()
+	defer state.mu.RUnlock()
+	for _, v := range verdicts {
+		if v.entry != nil {
+			f, ok := state.floorOf(v.node.Id, v.entry.signer(), now)
+			if ok && (v.entry.record.sequence < f.sequence || f.withdrawn && !v.withdrawn) {
+				continue
+			}
+		}
+		i, twice := best[v.node.Id]
+		switch {
+		case !twice:
+			best[v.node.Id] = len(out)
+			out = append(out, v)
+		case v.entry != nil && (out[i].entry == nil || v.entry.record.sequence > out[i].entry.record.sequence):
+			out[i] = v
+		}
+	}
+	return out
+}
+
+// unvouched reports the parts of let-through nodes that are not what was registered.
+// Whoever assembles the answer leaves them out.
+func (e *engine) unvouched(verdicts []verdict, generation uint64, now time.Time) (rejections []Rejection) {
+	note := func(v *verdict, reason Reason, digest [digestSize]byte, err error) {
+		if err == nil {
+			err = errors.New("not what was registered with this node: nodes of one version were registered with different ones, or somebody changed them")
+		}
+		key := e.negatives.key(v.offer) + binary.LittleEndian.Uint64(digest[:]) + uint64(len(reason))
+		if _, again := e.negatives.find(key, generation, now); again {
+			return
+		}
+		r := rejectionOf(v.offer, reason, err)
+		r.Peer, r.Passed = v.entry.trust.Load().peer, true
+		e.negatives.add(key, r, generation, now)
+		rejections = append(rejections, r)
+	}
+	for i := range verdicts {
+		v := &verdicts[i]
+		if v.entry == nil {
+			continue
+		}
+		sums := v.part.sums()
+		if len(v.part.endpoints) > 0 && !v.part.vouchedEndpoints(v.entry.record) {
+			note(v, Endpoints, sums.endpoints, sums.endpointsErr)
+		}
+		if len(v.part.metadata) > 0 && !v.part.vouchedMetadata(v.entry.record) {
+			note(v, Metadata, sums.metadata, sums.metadataErr)
+		}
+	}
+	return rejections
+}

@@ -1,0 +1,264 @@
+// Package signed is a go-micro registry that wraps another one, signs what this
+// process registers, and lets through only what is signed:
+//
+//	registry := signed.NewRegistry(signed.Wrap(etcd.NewRegistry()), signed.Identity(id))
+//	service := micro.NewService(micro.Name("greeter"), micro.Registry(registry))
+//
+// What it guarantees. A node that GetService or a watcher returns was registered by
+// an identity that chains to our trust bundle, is not revoked, and may register
+// that service name; its name, version, id, address and metadata, and the endpoints
+// and service metadata beside it, are what that identity signed, no longer ago than
+// the record's validity. A record is not accepted again once a newer one, or its
+// withdrawal, has been seen. When a record, a certificate or a revocation ends a
+// node's time, watchers report its deletion, so that go-micro's selector lets go of
+// it. What verified is entered in the identity's peer directory, where
+// transport/quic finds which peer must answer at an address.
+//
+// What it assumes. Clocks are right within a minute. The authorities in the trust
+// bundle issue an ID only to the service it names.
+//
+// What it does not protect. Whoever can write to the registry can hide nodes, and
+// can show a client that has seen nothing newer an old record until it expires; the
+// transport's comparison of address and peer then keeps the call from anybody else.
+// Names, addresses and metadata can be read in the registry. The names that
+// ListServices returns without nodes, on mDNS, are hints. An mDNS registry is for
+// development: its packets are parsed before we see them, and some crash it.
+//
+// Keys. The leaf's key signs, in a context of its own; spec/registry.md has the
+// layout.
+//
+// Compatibility. The record travels in the node's metadata under the keys signet-0,
+// signet-1, …; clients without this plugin read such nodes as before. Register,
+// Deregister, GetService, ListServices and Watch otherwise do what the inner
+// registry's do, except that an empty answer is no error: go-micro's cache would
+// take registry.ErrNotFound for a reason to serve what it had.
+package signed
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/keys"
+	"github.com/go-signet/signet/internal/pernode"
+	"go-micro.dev/v4/logger"
+	"go-micro.dev/v4/registry"
+	"go-micro.dev/v4/util/cmd"
+)
+
+// EnvInner names the environment variable that names the inner registry where Wrap
+// does not give it.
+const EnvInner = "SIGNET_REGISTRY"
+
+func init() {
+	cmd.DefaultRegistries["signed"] = NewRegistry
+}
+
+// signedRegistry is resolved at its first use, because go-micro may call Init, and
+// its plugins be given options, after its construction.
+type signedRegistry struct {
+	mu     sync.Mutex
+	opts   registry.Options
+	live   *live // nil until the first use, and after a failure
+	closed bool
+}
+
+// live is a registry that works: its options are in order.
+type live struct {
+	inner  registry.Registry
+	id     *identity.Identity
+	env    bool // the identity is from the environment: ours to close
+	engine *engine
+	signer *signer
+	report *reporter
+	stop   func() // follows trust no longer
+}
+
+// NewRegistry returns the registry. It also has a Close method (io.Closer) that
+// stops renewals and watchers; a process that exits need not call it. Options that
+// are not of this package are for Init to hand to the inner registry: give them to
+// the inner registry's own constructor instead.
+//
+// The constructor cannot fail, so a configuration that is missing or refused is
+// reported by Register, Deregister, GetService, ListServices and Watch.
+func NewRegistry(opts ...registry.Option) registry.Registry {
+	r := &signedRegistry{opts: registry.Options{Logger: logger.DefaultLogger}}
+	for _, o := range opts {
+		o(&r.opts)
+	}
+	return r
+}
+
+// Init applies options, and hands them to the inner registry too. Options of this
+// package have no effect after the first use.
+func (r *signedRegistry) Init(opts ...registry.Option) error {
+	r.mu.Lock()
+	for _, o := range opts {
+		o(&r.opts)
+	}
+	inner, err := innerOf(&r.opts)
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return inner.Init(opts...)
+}
+
+// Options returns the options of the wrapper.
+func (r *signedRegistry) Options() registry.Options {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.opts
+}
+
+// String returns the name of the inner registry.
+func (r *signedRegistry) String() string {
+	r.mu.Lock()
+	inner, err := innerOf(&r.opts)
+	r.mu.Unlock()
+	if err != nil {
+		return "signed"
+	}
+	return inner.String()
+}
+
+// GetService returns the nodes of a service that verify. If the inner registry
+// answered and there are none, the answer is empty and err nil; err is the inner
+// registry's, or the configuration's.
+func (r *signedRegistry) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
+	l, err := r.use()
+	if err != nil {
+		return nil, err
+	}
+	answer, err := l.inner.GetService(name, append(slices.Clip(opts), pernode.Option())...)
+	if errors.Is(err, registry.ErrNotFound) {
+		answer, err = nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signed: %w", err)
+	}
+	return assemble(name, l.engine.judge(name, answer)), nil
+}
+
+// use returns what the options make, or the first error of theirs.
+func (r *signedRegistry) use() (*live, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.closed:
+		return nil, ErrClosed
+	case r.live != nil:
+		return r.live, nil
+	}
+	l, err := resolve(&r.opts)
+	if err != nil {
+		return nil, err
+	}
+	r.live = l
+	return l, nil
+}
+
+// Close stops renewals and watchers. What was registered stays so until its lease or
+// its record ends: Deregister first. It may be called again.
+func (r *signedRegistry) Close() error {
+	r.mu.Lock()
+	l := r.live
+	r.live, r.closed = nil, true
+	r.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	return l.close()
+}
+
+func resolve(o *registry.Options) (*live, error) {
+	inner, err := innerOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if _, twice := inner.(*signedRegistry); twice {
+		return nil, errors.New("signed: Wrap holds a signed registry already: wrap the one inside it")
+	}
+	authorize, asked := lookup[func(identity.Peer, *registry.Service) error](o.Context, authorizeKey{})
+	if asked && authorize == nil {
+		return nil, errors.New("signed: Authorize(nil) would let everybody in: leave the option out, or give a function")
+	}
+	recreate := option[bool](o.Context, recreateKey{}) || inner.String() == "memory" || inner.String() == "mdns"
+	validity, err := validityOf(o, recreate)
+	if err != nil {
+		return nil, err
+	}
+	l := &live{inner: inner}
+	if l.id, l.env, err = identityOf(o); err != nil {
+		return nil, err
+	}
+	l.report = newReporter(option[func(Rejection)](o.Context, onRejectKey{}), o.Logger)
+	v := &verifier{id: l.id, authorize: authorize, allow: option[map[string][]string](o.Context, allowKey{})}
+	l.engine = newEngine(v, auditOf(o), l.report.all)
+	l.signer = newSigner(l.id, v, validity, recreate)
+	l.stop = l.id.OnChange(l.trustChanged)
+	return l, nil
+}
+
+func (l *live) close() error {
+	l.stop()
+	if l.env {
+		return l.id.Close()
+	}
+	return nil
+}
+
+// innerOf returns the registry to wrap.
+func innerOf(o *registry.Options) (registry.Registry, error) {
+	if inner, given := lookup[registry.Registry](o.Context, wrapKey{}); given {
+		if inner == nil {
+			return nil, errors.New("signed: Wrap(nil): give a registry, or leave the option out")
+		}
+		return inner, nil
+	}
+	name := os.Getenv(EnvInner)
+	if name == "" {
+		return registry.DefaultRegistry, nil
+	}
+	return nil, fmt.Errorf("signed: %s names %s", EnvInner, keys.Quote(name))
+}
+
+func identityOf(o *registry.Options) (id *identity.Identity, env bool, err error) {
+	id, given := lookup[*identity.Identity](o.Context, identityKey{})
+	switch {
+	case given && id == nil:
+		return nil, false, fmt.Errorf("signed: %w: signed.Identity(nil): check the error of what made the identity", ErrNoIdentity)
+	case given:
+		return id, false, nil
+	}
+	if id, err = identity.FromEnv(); err != nil {
+		return nil, false, fmt.Errorf("signed: %w: pass signed.Identity(id), or name a directory made by `signet issue` in $SIGNET_IDENTITY: %w", ErrNoIdentity, err)
+	}
+	return id, true, nil
+}
+
+func validityOf(o *registry.Options, recreate bool) (time.Duration, error) {
+	const least = 10 * time.Second
+	d, given := lookup[time.Duration](o.Context, validityKey{})
+	switch {
+	case !given && recreate:
+		return DefaultRecreateValidity, nil
+	case !given:
+		return DefaultValidity, nil
+	case d < least || d > longestValidity:
+		return 0, fmt.Errorf("signed: Validity(%v): want %v to %v", d, least, longestValidity)
+	}
+	return d, nil
+}
+
+// auditOf returns which services are under InsecureAudit.
+func auditOf(o *registry.Options) func(string) bool {
+	services, on := lookup[[]string](o.Context, auditKey{})
+	return func(service string) bool {
+		return on && (len(services) == 0 || slices.Contains(services, service))
+	}
+}
