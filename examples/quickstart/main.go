@@ -45,6 +45,7 @@ func chapters() []chapter {
 		{"Calls", callsChapter},
 		{"Attacks from outside", outsidersChapter},
 		{"Attacks from inside", insidersChapter},
+		{"Attacks through the registry", registryChapter},
 		{"What an observer of the wire sees", wireChapter},
 		{"How fast", speedChapter},
 	}
