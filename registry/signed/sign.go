@@ -2,9 +2,10 @@ package signed
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
-	"sync"
+	"math/rand/v2"
 	"time"
 
 	"github.com/go-signet/signet/identity"
@@ -12,66 +13,119 @@ import (
 	"go-micro.dev/v4/registry"
 )
 
-// signer makes records of this process's nodes.
-type signer struct {
-	id       *identity.Identity
-	policy   *verifier
-	validity time.Duration
-	recreate bool
-
-	mu        sync.Mutex
-	sequences map[nodeKey]uint64
+// signedNode is a node of ours as it is registered: the same bytes until it is
+// signed anew, since backends take other bytes for another registration.
+type signedNode struct {
+	service *registry.Service // with the one node, which carries the record
+	content [sha256.Size]byte // of what was to be registered
+	keys    [sha256.Size]byte // of the certificates and the box key
+	expires time.Time         // of the record
+	renew   time.Time         // when it is signed anew at the latest
 }
 
-type nodeKey struct{ service, id string }
+// node is the one node.
+func (n *signedNode) node() *registry.Node { return n.service.Nodes[0] }
 
-func newSigner(id *identity.Identity, policy *verifier, validity time.Duration, recreate bool) *signer {
-	return &signer{id: id, policy: policy, validity: validity, recreate: recreate, sequences: make(map[nodeKey]uint64)}
+// current reports whether n is still what is to be registered.
+func (n *signedNode) current(content, keys [sha256.Size]byte, now time.Time) bool {
+	return n != nil && n.content == content && n.keys == keys && now.Before(n.renew)
 }
 
-// next returns the sequence of a node's next record. It lives as long as the
-// process, so that it outlives a Deregister.
-func (s *signer) next(key nodeKey, now time.Time) uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sequence := max(s.sequences[key]+1, uint64(now.UnixMicro()))
-	s.sequences[key] = sequence
-	return sequence
-}
-
-// sign returns the parts of a new record of a node.
-func (s *signer) sign(service *registry.Service, node *registry.Node, withdrawn bool) ([]string, error) {
-	name := service.Name
-	if self := s.id.Peer(); !s.policy.named(self, name) {
-		return nil, fmt.Errorf("%w: %s may not register %s: the service name must be the one in the identity, a DNS name of its certificate, or one that signed.Allow gives it", ErrUnauthorised, self.ID, keys.Quote(name))
+// contentOf digests what is to be registered: service has one node.
+func (s *signer) contentOf(service *registry.Service) (content [sha256.Size]byte, err error) {
+	said, err := subject(s.id.ID(), service.Name, service.Version, service.Nodes[0])
+	if err != nil {
+		return content, invalid(err)
 	}
+	endpoints, err := endpointsDigest(service.Endpoints)
+	if err != nil {
+		return content, invalid(err)
+	}
+	metadata, err := metadataDigest(service.Metadata)
+	if err != nil {
+		return content, invalid(err)
+	}
+	h := sha256.New()
+	h.Write(endpoints[:])
+	h.Write(metadata[:])
+	h.Write(said)
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// keysNow digests what a record is signed with and carries.
+func (s *signer) keysNow() (sum [sha256.Size]byte, err error) {
+	cert, err := s.id.TLSCertificate()
+	if err != nil {
+		return sum, fmt.Errorf("signed: %w", err)
+	}
+	h := sha256.New()
+	for _, der := range cert.Certificate {
+		h.Write(appendSized(nil, der))
+	}
+	for _, key := range s.boxKeys() {
+		h.Write(key)
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// boxKeys are those that others are to seal to.
+func (s *signer) boxKeys() [][]byte {
+	own := s.id.BoxKeys()
+	if len(own) == 0 {
+		return nil
+	}
+	return [][]byte{own[0].PublicKey().Bytes()}
+}
+
+// sign makes a record of service's one node, and puts it there. It lasts until the
+// validity is over, and at least until a time.
+func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool, least time.Time) (*signedNode, error) {
 	now := time.Now()
+	lifetime := min(max(s.validity, least.Sub(now)+time.Second), longestValidity)
 	r := &record{
 		withdrawn: withdrawn,
 		issued:    now.Unix(),
-		lifetime:  int64(s.validity / time.Second),
-		sequence:  s.next(nodeKey{name, node.Id}, now),
+		lifetime:  int64(lifetime / time.Second),
+		sequence:  sequence,
+		boxKeys:   s.boxKeys(),
 	}
+	n := &signedNode{service: service, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
 	var err error
+	if n.content, err = s.contentOf(service); err != nil {
+		return nil, err
+	}
+	if n.keys, err = s.keysNow(); err != nil {
+		return nil, err
+	}
 	if r.endpoints, err = endpointsDigest(service.Endpoints); err != nil {
 		return nil, invalid(err)
 	}
 	if r.metadata, err = metadataDigest(service.Metadata); err != nil {
 		return nil, invalid(err)
 	}
-	for _, key := range s.id.BoxKeys()[:1] {
-		r.boxKeys = append(r.boxKeys, key.PublicKey().Bytes())
-	}
-	r.header = r.encodeHeader()
-	self := s.id.ID()
-	said, err := subject(self, name, service.Version, node)
+	said, err := subject(s.id.ID(), service.Name, service.Version, n.node())
 	if err != nil {
 		return nil, invalid(err)
 	}
+	r.header = r.encodeHeader()
 	if err := s.seal(r, said); err != nil {
 		return nil, err
 	}
-	return split(r.encode())
+	parts, err := split(r.encode())
+	if err != nil {
+		return nil, err
+	}
+	carry(n.node(), parts)
+	if s.mdns && !withdrawn {
+		return n, s.checkMDNS(n)
+	}
+	return n, nil
+}
+
+// half is half of d, and up to a tenth more or less, so that a fleet that was
+// started at once does not sign at once.
+func half(d time.Duration) time.Duration {
+	return d*4/10 + rand.N(d/5)
 }
 
 // seal adds signature and chain. The identity may be renewed between the two, so
@@ -104,6 +158,15 @@ func withoutRoots(chain [][]byte) [][]byte {
 		out = append(out, der)
 	}
 	return out
+}
+
+// mayRegister refuses early what every peer would refuse.
+func (s *signer) mayRegister(name string) error {
+	self := s.id.Peer()
+	if s.engine.named(self, name) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s may not register %s: the service name must be the one in the identity, a DNS name of its certificate, or one that signed.Allow gives it", ErrUnauthorised, self.ID, keys.Quote(name))
 }
 
 func invalid(err error) error { return fmt.Errorf("%w: %w", ErrInvalid, err) }

@@ -199,13 +199,14 @@ func resolve(o *registry.Options) (*live, error) {
 	l.report = newReporter(option[func(Rejection)](o.Context, onRejectKey{}), o.Logger)
 	v := &verifier{id: l.id, authorize: authorize, allow: option[map[string][]string](o.Context, allowKey{})}
 	l.engine = newEngine(v, auditOf(o), l.report.all)
-	l.signer = newSigner(l.id, v, validity, recreate)
+	l.signer = &signer{id: l.id, engine: l.engine, inner: inner, log: l.report.log, validity: validity, recreate: recreate, mdns: inner.String() == "mdns"}
 	l.stop = l.id.OnChange(l.trustChanged)
 	return l, nil
 }
 
 func (l *live) close() error {
 	l.stop()
+	l.signer.close()
 	if l.env {
 		return l.id.Close()
 	}

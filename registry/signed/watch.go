@@ -44,4 +44,5 @@ func (w *watcher) Stop() { w.inner.Stop() }
 // trustChanged follows a change of the identity.
 func (l *live) trustChanged() {
 	l.engine.recheck()
+	l.signer.identityChanged()
 }
