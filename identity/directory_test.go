@@ -159,6 +159,82 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestRemoveKey: one key goes, of one peer, and leaves its room to another.
+func TestRemoveKey(t *testing.T) {
+	until := time.Now().Add(time.Hour)
+	add := func(t *testing.T, d *identity.Directory, peer string, raw ...[]byte) {
+		t.Helper()
+		for _, key := range raw {
+			if err := d.AddKeys(peer, key, until); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		peer   string
+		remove func(key []byte) []byte // which key to remove
+		stays  bool
+	}{
+		{"the key", greeter, func(key []byte) []byte { return key }, false},
+		{"the key of another peer", "spiffe://shop.internal/shipping", func(key []byte) []byte { return key }, true},
+		{"no peer", "", func(key []byte) []byte { return key }, true},
+		{"a key that nobody has", greeter, func([]byte) []byte { return boxKey(t) }, true},
+		{"short", greeter, func(key []byte) []byte { return key[:31] }, true},
+		{"long", greeter, func(key []byte) []byte { return append(bytes.Clone(key), 0) }, true},
+		{"none", greeter, func([]byte) []byte { return nil }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDirectory(t)
+			key, sibling := boxKey(t), boxKey(t)
+			add(t, d, greeter, key, sibling)
+			add(t, d, billing, key)
+			d.RemoveKey(c.peer, c.remove(key))
+			d.RemoveKey(c.peer, c.remove(key))
+			has := func(service string, raw []byte) bool {
+				return slices.ContainsFunc(d.Keys(service), func(k identity.PeerKey) bool { return bytes.Equal(k.Key.Bytes(), raw) })
+			}
+			if has("greeter", key) != c.stays {
+				t.Errorf("the key is there: %v", !c.stays)
+			}
+			if !has("greeter", sibling) || !has("billing", key) {
+				t.Error("another key has gone too")
+			}
+		})
+	}
+	t.Run("room of the peer", func(t *testing.T) {
+		d := newDirectory(t)
+		key := boxKey(t)
+		add(t, d, greeter, key)
+		for range identity.MaxKeysPerPeer - 1 {
+			add(t, d, greeter, boxKey(t))
+		}
+		wantError(t, d.AddKeys(greeter, boxKey(t), until), identity.ErrDirectoryFull)
+		d.RemoveKey(greeter, key)
+		add(t, d, greeter, boxKey(t))
+		wantError(t, d.AddKeys(greeter, boxKey(t), until), identity.ErrDirectoryFull)
+	})
+	t.Run("room in all", func(t *testing.T) {
+		d := newDirectory(t)
+		random := func() []byte { // a key that nobody opens, but cheap
+			raw := make([]byte, 32)
+			rand.Read(raw)
+			return raw
+		}
+		var peer string
+		var last []byte
+		for i := range identity.MaxKeys {
+			peer, last = fmt.Sprintf("spiffe://shop.internal/p%d", i/identity.MaxKeysPerPeer), random()
+			add(t, d, peer, last)
+		}
+		d.RemoveKey(peer, boxKey(t)) // nobody's: makes no room
+		wantError(t, d.AddKeys(greeter, boxKey(t), until), identity.ErrDirectoryFull, "65536 box keys")
+		d.RemoveKey(peer, last)
+		add(t, d, greeter, boxKey(t))
+		wantError(t, d.AddKeys(greeter, boxKey(t), until), identity.ErrDirectoryFull, "65536 box keys")
+	})
+}
+
 func TestDirectoryLimits(t *testing.T) {
 	peer := func(i int) string { return fmt.Sprintf("spiffe://shop.internal/p%d", i) }
 	addr := func(i int) string { return fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255) }
@@ -218,7 +294,7 @@ func TestDirectoryOnChange(t *testing.T) {
 	changed := make(chan struct{}, 100)
 	cancel := d.OnChange(func() { changed <- struct{}{} })
 	until := time.Now().Add(time.Hour)
-	key := boxKey(t)
+	key, other := boxKey(t), boxKey(t)
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -232,8 +308,13 @@ func TestDirectoryOnChange(t *testing.T) {
 		{"key", func() error { return d.AddKeys(greeter, key, until) }, true},
 		{"key again", func() error { return d.AddKeys(greeter, key, until) }, false},
 		{"prolong key", func() error { return d.AddKeys(greeter, key, until.Add(1)) }, true},
-		{"remove key", func() error { d.RemoveKeys(greeter); return nil }, true},
-		{"remove key again", func() error { d.RemoveKeys(greeter); return nil }, false},
+		{"remove keys", func() error { d.RemoveKeys(greeter); return nil }, true},
+		{"remove keys again", func() error { d.RemoveKeys(greeter); return nil }, false},
+		{"key that was removed", func() error { return d.AddKeys(greeter, key, until) }, true},
+		{"remove another key", func() error { d.RemoveKey(greeter, other); return nil }, false},
+		{"remove key of another peer", func() error { d.RemoveKey(billing, key); return nil }, false},
+		{"remove key", func() error { d.RemoveKey(greeter, key); return nil }, true},
+		{"remove key again", func() error { d.RemoveKey(greeter, key); return nil }, false},
 	} {
 		if err := step.do(); err != nil {
 			t.Fatal(err)
