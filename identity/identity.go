@@ -26,6 +26,9 @@ type Identity struct {
 
 	mu    sync.Mutex // serialises changes of now; never held while user code runs
 	close func() error
+	// release gives one FromEnv back, and reports whether it was the last. It is nil
+	// for an identity that has one owner.
+	release func() (last bool)
 
 	reloads *reloadCounts // nil unless it follows files
 }
@@ -269,8 +272,17 @@ func (id *Identity) Save(dir string) error {
 // Close stops following the files and ends the identity: everything that signs,
 // verifies or hands out keys returns ErrClosed or nothing afterwards. It returns
 // at once, also when a callback is still running, and may be called again.
+//
+// An identity from FromEnv is shared: each Close gives back one call of FromEnv,
+// and the last does the above.
 func (id *Identity) Close() error {
-	if id == nil || id.now.Load() == nil || id.closed.Swap(true) {
+	if id == nil || id.now.Load() == nil {
+		return nil
+	}
+	if id.release != nil && !id.release() {
+		return nil
+	}
+	if id.closed.Swap(true) {
 		return nil
 	}
 	id.changes.shut()

@@ -7,17 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
-)
-
-// EnvDir names the environment variable that names the identity's directory, and
-// EnvGroupReadable the one that, set to "true", stands for GroupReadable.
-const (
-	EnvDir           = "SIGNET_IDENTITY"
-	EnvGroupReadable = "SIGNET_IDENTITY_GROUP_READABLE"
 )
 
 // Defaults of LoadOptions.
@@ -68,26 +60,6 @@ func Logger(l *slog.Logger) LoadOption {
 // wait for a slow f win once there are 64.
 func OnEvent(f func(Event)) LoadOption {
 	return func(o *loadOptions) { o.onEvent = f }
-}
-
-// FromEnv loads the identity from the directory that SIGNET_IDENTITY names. The
-// error is ErrNoIdentity if it is not set. Each call loads and follows the
-// directory anew: a program with several plugins calls it once and hands the
-// identity to all, so that they share its peer directory.
-func FromEnv() (*Identity, error) {
-	dir := os.Getenv(EnvDir)
-	if dir == "" {
-		return nil, fmt.Errorf("%w: set %s to an identity's directory, or give the plugin an identity", ErrNoIdentity, EnvDir)
-	}
-	var opts []LoadOption
-	switch value := os.Getenv(EnvGroupReadable); value {
-	case "", "false":
-	case "true":
-		opts = append(opts, GroupReadable())
-	default:
-		return nil, fmt.Errorf("identity: %s is %s: want true or false", EnvGroupReadable, keys.Quote(value))
-	}
-	return Load(dir, opts...)
 }
 
 // Load reads an identity from a directory: tls.crt, tls.key and ca.crt, and where

@@ -265,30 +265,3 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
-
-func TestFromEnv(t *testing.T) {
-	t.Setenv(identity.EnvDir, "")
-	_, err := identity.FromEnv()
-	wantError(t, err, identity.ErrNoIdentity, "SIGNET_IDENTITY")
-
-	dir := save(t, issue(t, newAuthority(t, domain), "a"))
-	t.Setenv(identity.EnvDir, dir)
-	id, err := identity.FromEnv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id.Close()
-	if err := os.Chmod(filepath.Join(dir, "tls.key"), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	_, err = identity.FromEnv()
-	wantError(t, err, identity.ErrMode)
-	t.Setenv(identity.EnvGroupReadable, "true")
-	if id, err = identity.FromEnv(); err != nil {
-		t.Fatal(err)
-	}
-	id.Close()
-	t.Setenv(identity.EnvGroupReadable, "yes")
-	_, err = identity.FromEnv()
-	wantError(t, err, nil, "true or false")
-}
