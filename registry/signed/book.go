@@ -31,7 +31,6 @@ func (b *book) add(n *entry) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n.left.Store(false)
 	if _, ok := b.entered[n]; !ok {
 		if b.entered == nil {
 			b.entered, b.uses = make(map[*entry]string), make(map[binding]int)

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go-micro.dev/v4/registry"
 )
 
 // What is remembered, in entries. Only signers whom the fleet trusts can fill the
@@ -31,7 +33,7 @@ type entry struct {
 	statement [sha256.Size]byte
 	chain     []*x509.Certificate
 	trust     atomic.Pointer[trust]
-	left      atomic.Bool // a registry has deleted it: to be entered again if it is back
+	entered   time.Time
 }
 
 // matches reports whether an offer is byte for byte what verified.
@@ -55,10 +57,18 @@ func (e *entry) until() time.Time {
 	return earlier(e.record.expiresAt(), e.trust.Load().until)
 }
 
+// result returns the entry as an event.
+func (e *entry) result(action string) *registry.Result {
+	return &registry.Result{Action: action, Service: &registry.Service{
+		Name: e.service, Version: e.version,
+		Nodes: []*registry.Node{{Id: e.id, Address: e.address, Metadata: maps.Clone(e.metadata)}},
+	}}
+}
+
 // fresh reports whether the entry counts at this moment without another look.
 func (e *entry) fresh(now time.Time, generation uint64) bool {
 	t := e.trust.Load()
-	return t.generation == generation && now.Before(t.until) && now.Before(e.record.expiresAt()) && !e.left.Load()
+	return t.generation == generation && now.Before(t.until) && now.Before(e.record.expiresAt())
 }
 
 // floor is the highest sequence that a signer has used for a node. It outlives the
@@ -200,13 +210,26 @@ func (n *nodeState) raise(e *entry, signer string) {
 	n.floors[signer] = next
 }
 
-// drop forgets an entry, not its floor.
-func (s *serviceState) drop(e *entry) {
+// drop forgets an entry, not its floor. It reports whether it was there.
+func (s *serviceState) drop(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.nodes[e.id]; n != nil {
-		n.entries = slices.DeleteFunc(slices.Clone(n.entries), func(was *entry) bool { return was == e })
+	n := s.nodes[e.id]
+	if n == nil || !slices.Contains(n.entries, e) {
+		return false
 	}
+	n.entries = slices.DeleteFunc(slices.Clone(n.entries), func(was *entry) bool { return was == e })
+	return true
+}
+
+// named returns the entries of a node id.
+func (s *serviceState) named(id string) []*entry {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n := s.nodes[id]; n != nil {
+		return slices.Clone(n.entries)
+	}
+	return nil
 }
 
 // forgetFloor makes room by the floor that ends first.

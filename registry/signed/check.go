@@ -96,6 +96,7 @@ func newEntry(s *signedOffer, statement [sha256.Size]byte) *entry {
 		service: s.service, version: s.version, id: node.Id,
 		address: node.Address, metadata: node.Metadata,
 		record: s.record, statement: statement, chain: s.chain,
+		entered: time.Now(),
 	}
 	e.trust.Store(&s.trust)
 	return e
@@ -120,24 +121,34 @@ func (e *engine) enter(n *entry, s *signedOffer, now time.Time) error {
 		e.book.add(n)
 	}
 	for _, was := range replaced {
-		if was != n {
-			e.book.remove(was)
+		if was == n {
+			continue
+		}
+		e.book.remove(was)
+		if n.record.withdrawn || was.version != n.version {
+			e.tell(was) // else the new record is the same node
 		}
 	}
+	e.wake(n)
 	return nil
 }
 
-// drop forgets an entry that is not trusted any more.
+// drop forgets an entry that is not trusted any more, and its box keys.
 func (e *engine) drop(n *entry) {
-	e.state(n.service, false).drop(n)
+	gone := e.state(n.service, false).drop(n)
 	e.book.revoke(n)
+	if gone {
+		e.tell(n)
+	}
 }
 
-// leave takes an entry out of the peer directory, because its registry has deleted
-// it. Should it come back, it need not be verified anew.
-func (e *engine) leave(n *entry) {
-	n.left.Store(true)
+// remove forgets an entry whose registry has deleted it, or whose time is up.
+func (e *engine) remove(n *entry) {
+	gone := e.state(n.service, false).drop(n)
 	e.book.remove(n)
+	if gone {
+		e.tell(n)
+	}
 }
 
 // sweep forgets what has ended, once a minute at most.
@@ -158,20 +169,45 @@ func (e *engine) sweep(now time.Time) {
 		e.known.Add(-int64(nodes))
 		for _, was := range gone {
 			e.book.remove(was)
+			e.tell(was)
 		}
 	}
 }
 
-// recheck drops what is not trusted any more, after a change of trust. It returns
-// what is.
-func (e *engine) recheck() {
+// entries returns what is known of a service, or of all if it is "".
+func (e *engine) entries(service string) (all []*entry) {
 	e.mu.Lock()
-	var all []*entry
-	for _, s := range e.services {
-		all = append(all, s.all()...)
+	var states []*serviceState
+	for name, s := range e.services {
+		if service == "" || service == name {
+			states = append(states, s)
+		}
 	}
 	e.mu.Unlock()
-	for _, n := range all {
+	for _, s := range states {
+		all = append(all, s.all()...)
+	}
+	return all
+}
+
+// expire forgets the entries of a service whose time is up, and returns when the
+// next one's is; zero if there is none.
+func (e *engine) expire(service string, now time.Time) (next time.Time) {
+	for _, n := range e.entries(service) {
+		until := n.until()
+		switch {
+		case !now.Before(until):
+			e.remove(n)
+		case next.IsZero() || until.Before(next):
+			next = until
+		}
+	}
+	return next
+}
+
+// recheck drops what is not trusted any more, after a change of trust.
+func (e *engine) recheck() {
+	for _, n := range e.entries("") {
 		if _, _, err := e.id.Verify(n.chain); err != nil {
 			e.drop(n)
 		}

@@ -24,6 +24,8 @@ type engine struct {
 	services map[string]*serviceState
 	swept    time.Time
 	known    atomic.Int64 // nodes in all services
+
+	watchers watchers
 }
 
 func newEngine(v *verifier, audit func(string) bool, report func([]Rejection)) *engine {

@@ -76,6 +76,10 @@ type live struct {
 	signer *signer
 	report *reporter
 	stop   func() // follows trust no longer
+
+	mu     sync.Mutex
+	open   map[*watcher]struct{}
+	closed bool
 }
 
 // NewRegistry returns the registry. It also has a Close method (io.Closer) that
@@ -207,6 +211,7 @@ func resolve(o *registry.Options) (*live, error) {
 func (l *live) close() error {
 	l.stop()
 	l.signer.close()
+	l.stopWatching()
 	if l.env {
 		return l.id.Close()
 	}
