@@ -33,13 +33,20 @@ func canonical(addr string) (string, error) {
 	if err != nil || number == 0 {
 		return bad("want a port from 1 to 65535")
 	}
-	if ip, err := netip.ParseAddr(host); err == nil {
+	host = strings.TrimSuffix(host, ".")
+	if strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return bad("want an IP address or a host name in ASCII")
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil && ip.Is4In6() && ip.Zone() != "":
+		return bad("an IPv4 address has no zone")
+	case err == nil:
 		host = ip.Unmap().String()
-	} else {
-		host = strings.TrimSuffix(strings.ToLower(host), ".")
-		if host == "" || strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return bad("want an IP address or a host name in ASCII")
-		}
+	case host == "" || strings.HasSuffix(host, "."):
+		return bad("want an IP address or a host name")
+	default:
+		host = strings.ToLower(host)
 	}
 	return net.JoinHostPort(host, strconv.FormatUint(number, 10)), nil
 }

@@ -20,6 +20,7 @@ func TestCanonicalAddress(t *testing.T) {
 		{"upper case", "Greeter.Shop.Internal:80", "greeter.shop.internal:80"},
 		{"final dot", "greeter.shop.internal.:80", "greeter.shop.internal:80"},
 		{"brackets round a name", "[greeter]:80", "greeter:80"},
+		{"final dot of an IP address", "[::ffff:10.0.0.1.]:80", "10.0.0.1:80"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := identity.CanonicalAddress(c.addr)
@@ -51,6 +52,9 @@ func TestCanonicalAddress(t *testing.T) {
 		{"port with a sign", "greeter:+80", "port"},
 		{"control character", "a\n:80", "ASCII"},
 		{"not ASCII", "gr\u00fc\u00df:80", "ASCII"},
+		{"two final dots", "greeter..:80", "host name"},
+		{"control character in a zone", "[fe80::1%\n]:80", "ASCII"},
+		{"a zone of an IPv4 address", "[::ffff:1.2.3.4%e]:80", "zone"},
 		{"too long", strings.Repeat("a", 300) + ":80", "too long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
