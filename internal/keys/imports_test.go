@@ -10,8 +10,9 @@ import (
 )
 
 // TestImports holds the dependency rule of the module: internal packages know
-// nothing of go-micro nor of the public packages, package identity knows go-micro
-// by its metadata only, and package keys needs the standard library and fsnotify.
+// nothing of the public packages nor of go-micro, but for what plugins say to each
+// other through it; package identity knows go-micro by its metadata only; package
+// keys needs the standard library and fsnotify; plugins do not know each other.
 func TestImports(t *testing.T) {
 	const module = "github.com/go-signet/signet/"
 	const micro = "go-micro.dev/"
@@ -37,6 +38,12 @@ func TestImports(t *testing.T) {
 	check("identity", func(path string) bool {
 		return standard(path) || slices.Contains([]string{"go-micro.dev/v4/metadata", module + "internal/keys", module + "internal/caller"}, path)
 	})
+	check("internal/pernode", func(path string) bool { return standard(path) || path == micro+"v4/registry" })
+	for _, plugin := range plugins(t, root) {
+		check(plugin, func(path string) bool {
+			return !strings.HasPrefix(path, module) || path == module+"identity" || strings.HasPrefix(path, module+"internal/")
+		})
+	}
 	err := filepath.WalkDir(filepath.Join(root, "internal"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
@@ -48,7 +55,8 @@ func TestImports(t *testing.T) {
 		if sources, _ := filepath.Glob(filepath.Join(path, "*.go")); len(sources) == 0 {
 			return nil
 		}
-		if strings.HasSuffix(dir, "test") { // suites that are shared by the tests of plugins
+		// Suites that are shared by the tests of plugins, and pernode, see above.
+		if strings.HasSuffix(dir, "test") || dir == filepath.Join("internal", "pernode") {
 			return nil
 		}
 		check(filepath.ToSlash(dir), func(path string) bool {
@@ -59,4 +67,24 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// plugins returns the folders of the plugins.
+func plugins(t *testing.T, root string) (dirs []string) {
+	t.Helper()
+	for _, kind := range []string{"transport", "registry", "broker", "codec"} {
+		found, err := filepath.Glob(filepath.Join(root, kind, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range found {
+			if sources, _ := filepath.Glob(filepath.Join(dir, "*.go")); len(sources) > 0 {
+				dirs = append(dirs, filepath.ToSlash(filepath.Join(kind, filepath.Base(dir))))
+			}
+		}
+	}
+	if len(dirs) == 0 {
+		t.Fatal("no plugin was found")
+	}
+	return dirs
 }
