@@ -3,6 +3,8 @@
 //
 //   - identity: who a service is; every plugin takes one
 //   - transport/quic: calls between services over mutually authenticated QUIC
+//   - registry/signed: signed registrations, around any registry
+//   - registry/etcd: a hardened etcd registry
 //
 // Use a plugin by importing it and passing one option to micro.NewService; each
 // package's own comment says what it guarantees and what it does not.
