@@ -5,12 +5,10 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/keys"
 )
 
@@ -53,11 +51,7 @@ func runCard(s *session, dir string, read keys.ReadOptions) error {
 		return withHint(fmt.Errorf("%s has no %s", dir, keys.BoxKeyFile),
 			"the service makes a box key of its own at start, which only its own Identity.Card can vouch for")
 	}
-	opts := []identity.LoadOption{identity.Logger(slog.New(slog.DiscardHandler))}
-	if read.GroupReadable {
-		opts = append(opts, identity.GroupReadable())
-	}
-	id, err := identity.Load(dir, opts...)
+	id, err := loadIdentity(dir, read)
 	if err != nil {
 		return err
 	}

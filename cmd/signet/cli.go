@@ -21,6 +21,7 @@ const (
 
 // session is what a command may touch of the process it runs in.
 type session struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	terminal       bool // stdout is a terminal
 	getenv         func(string) string
@@ -50,7 +51,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		initCommand(), issueCommand(), renewCommand(), revokeCommand(),
-		cardCommand(), inspectCommand(), doctorCommand(), versionCommand(),
+		cardCommand(), inspectCommand(), verifyCommand(), doctorCommand(), versionCommand(),
 	}
 }
 

@@ -17,6 +17,7 @@ import "os"
 
 func main() {
 	os.Exit(run(os.Args[1:], &session{
+		stdin:    os.Stdin,
 		stdout:   os.Stdout,
 		stderr:   os.Stderr,
 		terminal: isTerminal(os.Stdout),

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	badleaf KIND KEYS SERVICE    put a leaf that ought to be refused in KEYS/SERVICE
 //	addcard DIRECTORY CARD NAME  want the identity in DIRECTORY to accept a service's card
 //	mode OCTAL FILE…             want permissions
+//	register KIND DIRECTORY FILE  append a registration by the identity, and what KIND does to it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -40,11 +41,12 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit":    scriptExit,
-			"json":    scriptJSON,
-			"badleaf": scriptBadLeaf,
-			"addcard": scriptAddCard,
-			"mode":    scriptMode,
+			"exit":     scriptExit,
+			"json":     scriptJSON,
+			"badleaf":  scriptBadLeaf,
+			"addcard":  scriptAddCard,
+			"mode":     scriptMode,
+			"register": scriptRegister,
 		},
 	})
 }
