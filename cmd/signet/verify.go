@@ -31,7 +31,9 @@ Reads a registry and says of each node whether services with the trust of an
 identity directory use it, and if not, why and what to do. The directory is the
 argument, or what SIGNET_IDENTITY names. Nothing is written to the registry.
 
-Registries: etcd; mdns, go-micro's default on one network; file, which reads
+Registries: etcd, over TLS with the identity's certificate, to servers that are
+the service "etcd" of a trusted domain unless --ca or --server says otherwise,
+and with the account in ETCD_USERNAME and ETCD_PASSWORD; mdns, go-micro's default on one network; file, which reads
 registrations in JSON from the file that --address names, "-" for stdin: one
 after the other or in arrays, as 'etcdctl get --print-value-only' prints them.
 
@@ -173,6 +175,7 @@ type source struct {
 	address  string
 	ca       string
 	timeout  time.Duration
+	etcd     etcdFlags
 }
 
 func (o *source) flags(fs *flag.FlagSet) {
@@ -180,6 +183,7 @@ func (o *source) flags(fs *flag.FlagSet) {
 	fs.StringVar(&o.address, "address", "", "`host:port` of the registry, several separated by commas; of a file its path (default: what "+envAddress+" names)")
 	fs.StringVar(&o.ca, "ca", "", "`file` with the CAs of the registry's certificate, if it is none of the identity's trust domain")
 	fs.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long the registry may take for one answer")
+	o.etcd.flags(fs)
 }
 
 // String is for messages.
@@ -211,6 +215,10 @@ func (o *source) complete(s *session) error {
 		return usagef("--ca is of no use with --registry %s", o.registry)
 	case o.timeout < time.Millisecond:
 		return usagef("--timeout %v: want at least 1ms", o.timeout)
+	case o.etcd.given() && o.registry != etcdRegistry:
+		return usagef("--server, --prefix and --insecure are for --registry etcd")
+	case o.etcd.insecure && (o.ca != "" || len(o.etcd.servers) > 0):
+		return usagef("--insecure asks nobody who he is: leave out --ca and --server, or --insecure")
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func (o *source) connect(id *identity.Identity) (registry.Registry, error) {
 		}
 		opts = append(opts, registry.Secure(true), registry.TLSConfig(&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}))
 	}
-	return cmd.DefaultRegistries[o.registry](opts...), nil
+	return cmd.DefaultRegistries[o.registry](append(opts, o.etcd.options(id)...)...), nil
 }
 
 func readPool(path string) (*x509.CertPool, error) {
