@@ -19,7 +19,7 @@ type watcher struct {
 	feed   *feed
 	done   chan struct{}
 
-	client *clientv3.Client // the one that was followed last, for its goroutine only
+	client *clientv3.Client // the one whose revisions we know
 }
 
 // Watch returns a watcher of one service, or of all. What is registered already is
@@ -46,11 +46,20 @@ func (r *etcdRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, er
 	}
 	ctx, cancel := s.within(o.Context)
 	defer cancel()
+	w := &watcher{r: r, set: s, prefix: prefix, done: make(chan struct{})}
+	// The client comes first: if Init replaces it now, the revision is not used.
+	err = r.call(ctx, "watch "+keys.Quote(prefix), func(_ context.Context, c *clientv3.Client) error {
+		w.client = c
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	base, rev, err := r.snapshot(ctx, s, prefix)
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{r: r, set: s, prefix: prefix, feed: newFeed(s.limits, base), done: make(chan struct{})}
+	w.feed = newFeed(s.limits, base)
 	w.ctx, w.cancel = context.WithCancel(o.Context)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,11 +147,10 @@ func (w *watcher) follow(rev *int64) error {
 	if err != nil {
 		return err
 	}
-	if w.client != nil && w.client != c {
+	if w.client != c {
 		w.client = c
 		return errEnded
 	}
-	w.client = c
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	err = errEnded

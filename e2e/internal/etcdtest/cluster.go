@@ -43,10 +43,18 @@ func StartCluster(t testing.TB, n int, opts ...Option) *Cluster {
 		s.conf.InitialCluster = strings.Join(initial, ",")
 		s.launch()
 	}
-	for _, s := range c.Members {
-		s.ready()
-	}
+	c.Ready()
 	return c
+}
+
+// Ready waits until all living members serve.
+func (c *Cluster) Ready() {
+	c.t.Helper()
+	for _, s := range c.Members {
+		if s.running != nil {
+			s.ready()
+		}
+	}
 }
 
 // Addrs are the addresses of all members for clients.
