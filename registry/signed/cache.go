@@ -3,7 +3,6 @@ package signed
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -14,16 +13,18 @@ import (
 )
 
 // What is remembered, in entries. Only signers whom the fleet trusts can fill the
-// first; anybody who writes to the registry can fill the second, which starts over.
+// first; anybody who writes to the registry can fill the second.
 const (
 	maxKnown     = 65536
-	maxNegatives = 16384
-	maxAlike     = 4 // versions of one node that are remembered at once
-	maxSummed    = 4 // sets of endpoints of a service
-	maxSigners   = 8 // signers of one node id whose sequences are remembered
+	maxNegatives = 32768
+	maxOffers    = 16384 // nodes of one answer that are looked at
+	maxAlike     = 4     // versions of one node that are remembered at once
+	maxSummed    = 4     // sets of endpoints of a service
+	maxSigners   = 8     // signers of one node id whose sequences are remembered
 )
 
-// entry is an offer that verified. All but trust is fixed.
+// entry is an offer that verified. It is fixed: another verdict about its signer
+// makes another entry, which takes its place.
 type entry struct {
 	service, version, id string
 
@@ -32,8 +33,15 @@ type entry struct {
 	record    *record
 	statement [sha256.Size]byte
 	chain     []*x509.Certificate
-	trust     atomic.Pointer[trust]
+	trust     trust
 	entered   time.Time
+}
+
+// with returns the entry with another verdict about its signer.
+func (e *entry) with(t trust) *entry {
+	next := *e
+	next.trust, next.entered = t, time.Now()
+	return &next
 }
 
 // matches reports whether an offer is byte for byte what verified.
@@ -50,11 +58,11 @@ func (e *entry) matches(o *offer) bool {
 }
 
 // signer returns the ID of who signed it.
-func (e *entry) signer() string { return e.trust.Load().peer.ID }
+func (e *entry) signer() string { return e.trust.peer.ID }
 
 // until is when the entry stops to count, if trust does not change.
 func (e *entry) until() time.Time {
-	return earlier(e.record.expiresAt(), e.trust.Load().until)
+	return earlier(e.record.expiresAt(), e.trust.until)
 }
 
 // result returns the entry as an event.
@@ -67,8 +75,7 @@ func (e *entry) result(action string) *registry.Result {
 
 // fresh reports whether the entry counts at this moment without another look.
 func (e *entry) fresh(now time.Time, generation uint64) bool {
-	t := e.trust.Load()
-	return t.generation == generation && now.Before(t.until) && now.Before(e.record.expiresAt())
+	return e.trust.generation == generation && now.Before(e.trust.until) && now.Before(e.record.expiresAt())
 }
 
 // floor is the highest sequence that a signer has used for a node. It outlives the
@@ -153,21 +160,25 @@ func (f floor) refuses(r *record) error {
 }
 
 // enter makes e known, unless it has been overtaken meanwhile. It returns the
-// entries that it replaces, and whether the node is new.
-func (s *serviceState) enter(e *entry, now time.Time) (replaced []*entry, added bool, err error) {
+// entries that it replaces. known counts the nodes of all services.
+func (s *serviceState) enter(e *entry, now time.Time, known *atomic.Int64) (replaced []*entry, err error) {
 	signer := e.signer()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[e.id]
 	if n != nil {
 		if err := n.overtaken(e, signer, now); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	} else {
+		if known.Add(1) > maxKnown {
+			known.Add(-1)
+			return nil, reject(Limit, "%d nodes are known already", maxKnown)
+		}
 		if s.nodes == nil {
 			s.nodes = make(map[string]*nodeState)
 		}
-		n, added = &nodeState{floors: make(map[string]floor)}, true
+		n = &nodeState{floors: make(map[string]floor)}
 		s.nodes[e.id] = n
 	}
 	n.raise(e, signer)
@@ -183,7 +194,28 @@ func (s *serviceState) enter(e *entry, now time.Time) (replaced []*entry, added 
 		kept = append(kept, e)
 	}
 	n.entries = kept
-	return replaced, added, nil
+	return replaced, nil
+}
+
+// swap puts next in the place of e, if e is still known.
+func (s *serviceState) swap(e, next *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[e.id]
+	if n == nil || !slices.Contains(n.entries, e) {
+		return false
+	}
+	n.entries = slices.Clone(n.entries)
+	n.entries[slices.Index(n.entries, e)] = next
+	return true
+}
+
+// holds reports whether e is known.
+func (s *serviceState) holds(e *entry) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := s.nodes[e.id]
+	return n != nil && slices.Contains(n.entries, e)
 }
 
 func (n *nodeState) overtaken(e *entry, signer string, now time.Time) error {
@@ -263,57 +295,4 @@ func (s *serviceState) sweep(now time.Time) (gone []*entry, nodes int) {
 	}
 	maps.DeleteFunc(s.nodes, func(_ string, n *nodeState) bool { return len(n.entries) == 0 && len(n.floors) == 0 })
 	return gone, before - len(s.nodes)
-}
-
-// negatives remembers offers that did not verify, so that junk costs its checks
-// once. A hash stands for the offer; its seed is secret, so nobody can make a good
-// offer look like a bad one.
-type negatives struct {
-	seed maphash.Seed
-	mu   sync.Mutex
-	seen map[uint64]negative
-}
-
-type negative struct {
-	rejection  Rejection
-	generation uint64
-	until      time.Time
-}
-
-func (n *negatives) key(o *offer) uint64 {
-	var h maphash.Hash
-	h.SetSeed(n.seed)
-	for _, s := range []string{o.service, o.version, o.node.Id, o.node.Address} {
-		h.WriteString(s)
-		h.WriteByte(0xff) // in no UTF-8
-	}
-	sum := h.Sum64()
-	// The order of a map is none, so its pairs are added up.
-	for key, value := range o.node.Metadata {
-		h.Reset()
-		h.WriteString(key)
-		h.WriteByte(0xff)
-		h.WriteString(value)
-		sum += h.Sum64()
-	}
-	return sum
-}
-
-func (n *negatives) find(key uint64, generation uint64, now time.Time) (Rejection, bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	was, ok := n.seen[key]
-	if !ok || was.generation != generation || !now.Before(was.until) {
-		return Rejection{}, false
-	}
-	return was.rejection, true
-}
-
-func (n *negatives) add(key uint64, r Rejection, generation uint64, now time.Time) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.seen == nil || len(n.seen) >= maxNegatives {
-		n.seen = make(map[uint64]negative)
-	}
-	n.seen[key] = negative{r, generation, now.Add(recheckWait)}
 }

@@ -1,8 +1,8 @@
 package signed
 
 import (
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -73,58 +73,91 @@ func (e *engine) state(service string, create bool) *serviceState {
 // judge returns what of a registry's answer may be used: for the service of that
 // name, whatever name the answer bears.
 func (e *engine) judge(service string, answer []*registry.Service) []verdict {
-	now, generation := time.Now(), e.id.Generation()
-	state := e.state(service, false)
-	var verdicts []verdict
-	var unknown []*offer
+	const tries = 3 // each of them under another generation: trust does not change that fast
+	for try := 1; ; try++ {
+		now, generation := time.Now(), e.id.Generation()
+		known, unknown := e.sort(service, answer, now, generation)
+		verdicts, rejections := e.examine(service, known, unknown, now, generation)
+		if len(rejections) > 0 {
+			e.report(rejections)
+		}
+		if e.id.Generation() == generation || try == tries {
+			return verdicts
+		}
+	}
+}
 
+// sort parts the nodes of an answer: those that are known, and count, from those that
+// are to be checked.
+func (e *engine) sort(service string, answer []*registry.Service, now time.Time, generation uint64) (known []verdict, unknown []*offer) {
+	count := 0
+	for _, s := range answer {
+		if s != nil {
+			count += len(s.Nodes)
+		}
+	}
+	offers := make([]offer, 0, count)
+	known = make([]verdict, 0, count)
+	state := e.state(service, false)
 	state.mu.RLock()
+	defer state.mu.RUnlock()
 	for _, s := range answer {
 		if s == nil {
 			continue
 		}
-		var part *parts
+		part := &parts{endpoints: s.Endpoints, metadata: s.Metadata, state: state}
 		for _, node := range s.Nodes {
 			if node == nil {
 				continue
 			}
-			if part == nil {
-				part = &parts{endpoints: s.Endpoints, metadata: s.Metadata, state: state}
-			}
-			o := &offer{service: service, version: s.Version, node: node, part: part}
-			if known := state.find(o); known != nil && known.fresh(now, generation) {
-				verdicts = append(verdicts, verdict{offer: o, entry: known})
+			offers = append(offers, offer{service: service, version: s.Version, node: node, part: part})
+			o := &offers[len(offers)-1]
+			if entry := state.find(o); entry != nil && entry.fresh(now, generation) {
+				known = append(known, verdict{offer: o, entry: entry})
 			} else {
 				unknown = append(unknown, o)
 			}
 		}
 	}
-	state.mu.RUnlock()
+	return known, unknown
+}
 
-	var rejections []Rejection
+// examine checks what is unknown, and returns all that may be used.
+func (e *engine) examine(service string, known []verdict, unknown []*offer, now time.Time, generation uint64) (verdicts []verdict, rejections []Rejection) {
+	verdicts = known
+	if len(unknown) > maxOffers {
+		rejections = e.tooMany(service, len(unknown), generation, now)
+		unknown = unknown[:maxOffers]
+	}
 	for _, c := range e.checkAll(unknown, now, generation) {
-		if c.err == nil {
+		if c.err == nil && c.entry != nil {
 			verdicts = append(verdicts, verdict{offer: c.offer, entry: c.entry, withdrawn: c.entry.record.withdrawn})
 			continue
 		}
-		r, again := e.refuse(c, generation, now)
+		r, again, passed := e.refuse(c, generation, now)
 		if !again {
 			rejections = append(rejections, r)
 		}
-		if r.Passed {
+		if passed {
 			verdicts = append(verdicts, verdict{offer: c.offer})
 		}
 	}
-	verdicts = current(e.state(service, false), verdicts, now)
-	rejections = append(rejections, e.unvouched(verdicts, generation, now)...)
-	if len(rejections) > 0 {
-		e.report(rejections)
-	}
-	return verdicts
+	verdicts = current(e.state(service, false), verdicts, time.Now())
+	return verdicts, append(rejections, e.unvouched(verdicts, generation, now)...)
 }
 
-// current leaves out what was overtaken while the answer was being checked, or by
-// another node of the same id: the one with the highest sequence stays.
+// tooMany reports that not all of an answer is looked at.
+func (e *engine) tooMany(service string, count int, generation uint64, now time.Time) []Rejection {
+	o := &offer{service: service, node: new(registry.Node)}
+	if e.negatives.add(e.negatives.key(o), Limit, false, generation, now) {
+		return nil
+	}
+	return []Rejection{rejectionOf(o, Limit, fmt.Errorf("%w: %d nodes that are not known: at most %d are looked at", errLimit, count, maxOffers))}
+}
+
+// current leaves out what has ended or been overtaken while the answer was being
+// checked, or by another node of the same id: the one with the highest sequence
+// stays. A withdrawal speaks for its signer only.
 func current(state *serviceState, verdicts []verdict, now time.Time) []verdict {
 	best := make(map[string]int, len(verdicts))
 	out := verdicts[:0]
@@ -133,9 +166,13 @@ func current(state *serviceState, verdicts []verdict, now time.Time) []verdict {
 	for _, v := range verdicts {
 		if v.entry != nil {
 			f, ok := state.floorOf(v.node.Id, v.entry.signer(), now)
-			if ok && (v.entry.record.sequence < f.sequence || f.withdrawn && !v.withdrawn) {
+			if ok && (v.entry.record.sequence < f.sequence || f.withdrawn && !v.withdrawn) || !now.Before(v.until()) {
 				continue
 			}
+		}
+		if v.withdrawn {
+			out = append(out, v)
+			continue
 		}
 		i, twice := best[v.node.Id]
 		switch {
@@ -156,13 +193,12 @@ func (e *engine) unvouched(verdicts []verdict, generation uint64, now time.Time)
 		if err == nil {
 			err = errors.New("not what was registered with this node: nodes of one version were registered with different ones, or somebody changed them")
 		}
-		key := e.negatives.key(v.offer) + binary.LittleEndian.Uint64(digest[:]) + uint64(len(reason))
-		if _, again := e.negatives.find(key, generation, now); again {
+		key := e.negatives.about(e.negatives.key(v.offer), string(reason), digest)
+		if e.negatives.add(key, reason, true, generation, now) {
 			return
 		}
 		r := rejectionOf(v.offer, reason, err)
-		r.Peer, r.Passed = v.entry.trust.Load().peer, true
-		e.negatives.add(key, r, generation, now)
+		r.Peer, r.Passed = v.entry.trust.peer, true
 		rejections = append(rejections, r)
 	}
 	for i := range verdicts {

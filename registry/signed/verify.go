@@ -106,8 +106,10 @@ func checkTimes(r *record, now time.Time) error {
 	issued, expires := r.issuedAt(), r.expiresAt()
 	ahead := now.Add(clockSkew)
 	switch {
-	case issued.After(ahead), r.sequence > uint64(ahead.UnixMicro()):
+	case issued.After(ahead):
 		return reject(NotYetValid, "issued at %s, here it is %s: compare the clocks", stamp(issued), stamp(now))
+	case r.sequence > uint64(ahead.UnixMicro()):
+		return reject(NotYetValid, "sequence %d is that of a time to come, here it is %d: compare the clocks", r.sequence, now.UnixMicro())
 	case !now.Before(expires):
 		return reject(Expired, "the record ended at %s, here it is %s: its service has not renewed it, or the clocks differ", stamp(expires), stamp(now))
 	}
@@ -171,6 +173,7 @@ type chainCache struct {
 	mu         sync.Mutex
 	generation uint64
 	chains     map[[sha256.Size]byte]*chainVerdict
+	size       int // of the chains, in bytes
 }
 
 type chainVerdict struct {
@@ -181,32 +184,48 @@ type chainVerdict struct {
 }
 
 const (
-	maxChains   = 4096
+	maxChains   = 4 << 20     // bytes of chains that are remembered: some 7000 leaves
 	recheckWait = time.Minute // how long a refusal that time could mend is remembered
 )
 
 // verify parses and verifies a chain, or remembers what came of it.
 func (c *chainCache) verify(id *identity.Identity, certs [][]byte) ([]*x509.Certificate, trust, error) {
-	h := sha256.New()
+	h, size := sha256.New(), 0
 	for _, cert := range certs {
 		h.Write(appendSized(nil, cert))
+		size += len(cert)
 	}
 	key, generation, now := [sha256.Size]byte(h.Sum(nil)), id.Generation(), time.Now()
-	c.mu.Lock()
-	if c.chains == nil || c.generation != generation || len(c.chains) >= maxChains {
-		c.chains, c.generation = make(map[[sha256.Size]byte]*chainVerdict), generation
-	}
-	known := c.chains[key]
-	c.mu.Unlock()
-	if known == nil || now.After(known.again) {
+	known := c.find(key, generation)
+	if known == nil || !now.Before(known.again) {
 		known = verifyChain(id, certs, generation, now)
-		c.mu.Lock()
-		if c.generation == generation {
-			c.chains[key] = known
-		}
-		c.mu.Unlock()
+		c.add(key, known, size)
 	}
 	return known.chain, known.trust, known.err
+}
+
+func (c *chainCache) find(key [sha256.Size]byte, generation uint64) *chainVerdict {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.generation != generation {
+		return nil
+	}
+	return c.chains[key]
+}
+
+func (c *chainCache) add(key [sha256.Size]byte, v *chainVerdict, size int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.generation > v.trust.generation {
+		return // overtaken by a change of trust
+	}
+	if c.chains == nil || c.generation != v.trust.generation || c.size+size > maxChains {
+		c.chains, c.size, c.generation = make(map[[sha256.Size]byte]*chainVerdict), 0, v.trust.generation
+	}
+	if c.chains[key] == nil {
+		c.size += size
+	}
+	c.chains[key] = v
 }
 
 func verifyChain(id *identity.Identity, certs [][]byte, generation uint64, now time.Time) *chainVerdict {
