@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
@@ -58,7 +57,8 @@ func (r *record) encodeHeader() []byte {
 	if r.withdrawn {
 		flags |= flagWithdrawn
 	}
-	out := []byte{recordVersion, flags}
+	const most = 2 + 3*maxVarintSize + 2*digestSize + 1 + maxRecordKeys*boxKeySize
+	out := append(make([]byte, 0, most), recordVersion, flags)
 	out = binary.AppendUvarint(out, uint64(r.issued))
 	out = binary.AppendUvarint(out, uint64(r.lifetime))
 	out = binary.AppendUvarint(out, r.sequence)
@@ -73,7 +73,11 @@ func (r *record) encodeHeader() []byte {
 
 // encode returns the record: header, signature, certificates.
 func (r *record) encode() []byte {
-	out := slices.Clone(r.header)
+	size := len(r.header) + maxVarintSize + len(r.signature) + 1
+	for _, cert := range r.certs {
+		size += maxVarintSize + len(cert)
+	}
+	out := append(make([]byte, 0, size), r.header...)
 	out = appendSized(out, r.signature)
 	out = append(out, byte(len(r.certs)))
 	for _, cert := range r.certs {
@@ -99,7 +103,7 @@ func parseRecord(data []byte) (*record, error) {
 	}
 	flags := r.byte()
 	if r.err == nil && flags&^flagWithdrawn != 0 {
-		r.fail("unknown flags %#x", flags)
+		r.fail("a record with flags %#x: %#x is known: upgrade this side", flags, flagWithdrawn)
 	}
 	rec := &record{withdrawn: flags&flagWithdrawn != 0}
 	rec.issued = r.number(maxRecordTime)
@@ -107,16 +111,18 @@ func parseRecord(data []byte) (*record, error) {
 	rec.sequence = r.uvarint()
 	copy(rec.endpoints[:], r.take(digestSize))
 	copy(rec.metadata[:], r.take(digestSize))
-	for range r.count(0, maxRecordKeys) {
-		rec.boxKeys = append(rec.boxKeys, r.take(boxKeySize))
+	rec.boxKeys = make([][]byte, r.count(0, maxRecordKeys))
+	for i := range rec.boxKeys {
+		rec.boxKeys[i] = r.take(boxKeySize)
 	}
 	if r.err == nil {
 		end := len(data) - len(r.rest)
 		rec.header = data[:end:end]
 	}
 	rec.signature = r.sized(maxRecordSig)
-	for range r.count(1, keys.MaxChain) {
-		rec.certs = append(rec.certs, r.sized(maxRecordSize))
+	rec.certs = make([][]byte, r.count(1, keys.MaxChain))
+	for i := range rec.certs {
+		rec.certs[i] = r.sized(maxRecordSize)
 	}
 	if r.err == nil && len(r.rest) > 0 {
 		r.fail("%d bytes too many", len(r.rest))
@@ -125,7 +131,7 @@ func parseRecord(data []byte) (*record, error) {
 		return nil, r.err
 	}
 	if rec.lifetime == 0 {
-		return nil, fmt.Errorf("%w: a record must last", errMalformed)
+		return nil, fmt.Errorf("%w: a record with a lifetime of 0: at least 1 second", errMalformed)
 	}
 	return rec, nil
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"unicode/utf8"
 
@@ -46,7 +45,7 @@ func (s *statement) number(n int) { s.out = binary.AppendUvarint(s.out, uint64(n
 func (s *statement) string(what, v string) {
 	switch {
 	case s.err != nil:
-	case len(s.out)+len(v) > s.most:
+	case len(v) > s.most-len(s.out): // never a sum, which 32 bits may not hold
 		s.err = fmt.Errorf("%w: %s: more than %d bytes in all", errLimit, what, s.most)
 	case !utf8.ValidString(v):
 		s.err = fmt.Errorf("%w: %s is not valid UTF-8", errMalformed, what)
@@ -56,18 +55,31 @@ func (s *statement) string(what, v string) {
 }
 
 func (s *statement) strings(what string, m map[string]string, skip func(key string) bool) {
-	if len(m) > MaxMetadataKeys+partsMost {
+	switch {
+	case s.err != nil:
+		return
+	case len(m) > MaxMetadataKeys+partsMost:
 		s.fail("%w: %s: %d entries: at most %d", errLimit, what, len(m), MaxMetadataKeys)
 		return
 	}
-	sorted := slices.Sorted(maps.Keys(m))
-	if skip != nil {
-		sorted = slices.DeleteFunc(sorted, skip)
+	left := s.most - len(s.out)
+	sorted := make([]string, 0, len(m))
+	for key, value := range m {
+		if skip != nil && skip(key) {
+			continue
+		}
+		if len(key) > left || len(value) > left-len(key) { // before they are sorted
+			s.fail("%w: %s: more than %d bytes in all", errLimit, what, s.most)
+			return
+		}
+		left -= len(key) + len(value)
+		sorted = append(sorted, key)
 	}
 	if len(sorted) > MaxMetadataKeys {
 		s.fail("%w: %s: %d entries: at most %d", errLimit, what, len(sorted), MaxMetadataKeys)
 		return
 	}
+	slices.Sort(sorted)
 	s.number(len(sorted))
 	for _, key := range sorted {
 		s.string(what, key)
@@ -79,6 +91,15 @@ func (s *statement) fail(format string, args ...any) {
 	if s.err == nil {
 		s.err = fmt.Errorf(format, args...)
 	}
+}
+
+// digest returns none with an error, lest a digest of a part be taken for one of
+// the whole.
+func (s *statement) digest() (digest [digestSize]byte, err error) {
+	if s.err != nil {
+		return digest, s.err
+	}
+	return sha256.Sum256(s.out), nil
 }
 
 // value encodes a value. A value that is not there is an empty one: go-micro's
@@ -101,7 +122,7 @@ func (s *statement) value(v *registry.Value, depth int) {
 			present++
 		}
 	}
-	if len(s.out)+present > s.most {
+	if present > s.most-len(s.out) { // before any of them is looked at
 		s.fail("%w: endpoints: more than %d bytes in all", errLimit, s.most)
 		return
 	}
@@ -116,25 +137,33 @@ func (s *statement) value(v *registry.Value, depth int) {
 // endpointsDigest returns the digest of a service's endpoints, in their order.
 func endpointsDigest(endpoints []*registry.Endpoint) (digest [digestSize]byte, err error) {
 	s := statement{out: []byte(endpointsContext), most: MaxEndpointData}
-	present := slices.DeleteFunc(slices.Clone(endpoints), func(e *registry.Endpoint) bool { return e == nil })
-	if len(present) > MaxEndpoints {
-		return digest, fmt.Errorf("%w: %d endpoints: at most %d", errLimit, len(present), MaxEndpoints)
+	present := 0
+	for _, e := range endpoints {
+		if e != nil {
+			present++
+		}
 	}
-	s.number(len(present))
-	for _, e := range present {
+	if present > MaxEndpoints {
+		return digest, fmt.Errorf("%w: %d endpoints: at most %d", errLimit, present, MaxEndpoints)
+	}
+	s.number(present)
+	for _, e := range endpoints {
+		if e == nil {
+			continue
+		}
 		s.string("endpoints", e.Name)
 		s.value(e.Request, 1)
 		s.value(e.Response, 1)
 		s.strings("endpoints", e.Metadata, nil)
 	}
-	return sha256.Sum256(s.out), s.err
+	return s.digest()
 }
 
 // metadataDigest returns the digest of a service's metadata.
 func metadataDigest(metadata map[string]string) (digest [digestSize]byte, err error) {
 	s := statement{out: []byte(metadataContext), most: MaxEndpointData}
 	s.strings("service metadata", metadata, nil)
-	return sha256.Sum256(s.out), s.err
+	return s.digest()
 }
 
 // subject returns what a record says of a node and does not carry itself, since
@@ -153,48 +182,53 @@ func subject(signer, service, version string, node *registry.Node) ([]byte, erro
 	if err != nil {
 		address = node.Address
 	}
-	s := statement{most: MaxNodeMetadata + 4096}
+	const others = 4096 // names, address and the lengths of it all
+	s := statement{out: make([]byte, 0, 512), most: MaxNodeMetadata + others}
 	s.string("signer", signer)
 	s.string("service name", service)
 	s.string("service version", version)
 	s.string("node id", node.Id)
 	s.string("address", address)
 	s.strings("node metadata", node.Metadata, reserved)
-	return s.out, s.err
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.out, nil
 }
 
 // checkSizes measures a node before anything else is done with it.
 func checkSizes(service, version string, node *registry.Node) error {
-	over := func(what string, size, most int) error {
+	over := func(what string, size int64, most int) error {
 		return fmt.Errorf("%w: %s of %d bytes: at most %d", errLimit, what, size, most)
 	}
 	switch {
 	case len(service) > MaxName:
-		return over("a service name", len(service), MaxName)
+		return over("a service name", int64(len(service)), MaxName)
 	case len(version) > MaxName:
-		return over("a service version", len(version), MaxName)
+		return over("a service version", int64(len(version)), MaxName)
 	case len(node.Id) > MaxNodeID:
-		return over("a node id", len(node.Id), MaxNodeID)
+		return over("a node id", int64(len(node.Id)), MaxNodeID)
 	case len(node.Address) > MaxAddress:
-		return over("an address", len(node.Address), MaxAddress)
+		return over("an address", int64(len(node.Address)), MaxAddress)
 	case len(node.Metadata) > MaxMetadataKeys+partsMost:
 		return fmt.Errorf("%w: %d entries of node metadata: at most %d", errLimit, len(node.Metadata), MaxMetadataKeys)
 	case service == "" || node.Id == "":
 		return fmt.Errorf("%w: a node without a service name or an id", errMalformed)
 	}
-	plain, ours := 0, 0
+	const mostOurs = partsMost * (len(partPrefix) + 2 + partSize)
+	var plain, ours int64 // the sum of two lengths may not fit in 32 bits
 	for key, value := range node.Metadata {
 		if reserved(key) {
-			ours += len(value)
+			ours += int64(len(key)) + int64(len(value))
 		} else {
-			plain += len(key) + len(value)
+			plain += int64(len(key)) + int64(len(value))
 		}
 	}
 	if plain > MaxNodeMetadata {
 		return over("node metadata", plain, MaxNodeMetadata)
 	}
-	if ours > partsMost*partSize {
-		return over("a record", ours, partsMost*partSize)
+	if ours > int64(mostOurs) {
+		return over("a record", ours, mostOurs)
 	}
 	return nil
 }
