@@ -122,10 +122,6 @@ func (s *statement) value(v *registry.Value, depth int) {
 			present++
 		}
 	}
-	if present > s.most-len(s.out) { // before any of them is looked at
-		s.fail("%w: endpoints: more than %d bytes in all", errLimit, s.most)
-		return
-	}
 	s.number(present)
 	for _, inner := range v.Values {
 		if inner != nil {
