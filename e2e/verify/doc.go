@@ -1,0 +1,2 @@
+// Package verify tests signet verify, as a process, on etcd servers that run.
+package verify
