@@ -6,6 +6,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/registry/signed"
@@ -35,6 +36,14 @@ func newStage(t *testing.T, f *fleet) *stage {
 	return s
 }
 
+// attack plays an attack over a registry that keeps the first registration of a node,
+// and over one that overwrites it.
+func attack(t *testing.T, play func(*testing.T, *stage)) {
+	for _, b := range []backend{memory, plugin} {
+		t.Run(b.name, func(t *testing.T) { play(t, newStage(t, fleetOver(t, b))) })
+	}
+}
+
 // repelled waits until the caller has refused a node for a reason, and has the load
 // end without a failure and without a call that went into the trap. A caller that
 // knows nothing yet must be as safe.
@@ -57,15 +66,27 @@ func (s *stage) untrapped() {
 }
 
 // write registers what an attacker makes up.
-func (s *stage) write(service *registry.Service) {
+func (f *fleet) write(service *registry.Service) {
+	f.t.Helper()
+	must(f.t, f.bare.Register(service, ttl))
+}
+
+// ttl outlives every test. go-micro's etcd plugin panics without one.
+var ttl = registry.RegisterTTL(10 * time.Minute)
+
+// replace puts a node in the place of the one with its id.
+func (s *stage) replace(service *registry.Service) {
 	s.t.Helper()
-	must(s.t, s.open().Register(service))
+	if !s.backend.overwrites {
+		must(s.t, s.bare.Deregister(s.entry(service.Nodes[0].Id)))
+	}
+	s.write(service)
 }
 
 // entry is greeter's registration as whoever reads the registry finds it.
 func (s *stage) entry(node string) *registry.Service {
 	s.t.Helper()
-	services, err := s.open().GetService("greeter")
+	services, err := s.bare.GetService("greeter")
 	must(s.t, err)
 	for _, found := range services {
 		for _, n := range found.Nodes {
@@ -84,8 +105,9 @@ func node(id, address string, metadata map[string]string) *registry.Service {
 	return &registry.Service{Name: "greeter", Version: "v1", Nodes: []*registry.Node{{Id: id, Address: address, Metadata: md}}}
 }
 
-func TestRogueRegistration(t *testing.T) {
-	s := newStage(t, newFleet(t))
+func TestRogueRegistration(t *testing.T) { attack(t, rogueRegistration) }
+
+func rogueRegistration(t *testing.T, s *stage) {
 	s.write(node("greeter-2", s.trap.address, nil))
 	s.repelled("greeter-2", signed.Unsigned)
 }
@@ -99,14 +121,14 @@ func TestBorrowedName(t *testing.T) {
 	s.repelled("greeter-2", signed.Unauthorised)
 }
 
-func TestAlteredAddress(t *testing.T) {
-	s := newStage(t, newFleet(t))
+func TestAlteredAddress(t *testing.T) { attack(t, alteredAddress) }
+
+func alteredAddress(t *testing.T, s *stage) {
 	second := s.join(s.issue("greeter")).serve(spec{node: "2"})
 	eventually(t, "calls reach the second, too", func() bool { return second.handler.calls.Load() > 0 })
 	altered := s.entry("greeter-2")
-	must(t, s.open().Deregister(s.entry("greeter-2")))
 	altered.Nodes[0].Address = s.trap.address
-	s.write(altered)
+	s.replace(altered)
 	s.repelled("greeter-2", signed.Altered)
 }
 
@@ -114,15 +136,16 @@ func TestAlteredAddress(t *testing.T) {
 // and has not expired, is put in the place of the new one. At the old address there
 // is a trap now. Who has seen the new record refuses the old one; who has not, is
 // kept from the trap by the transport.
-func TestReplayedRecord(t *testing.T) {
-	s := newStage(t, newFleet(t))
+func TestReplayedRecord(t *testing.T) { attack(t, replayedRecord) }
+
+func replayedRecord(t *testing.T, s *stage) {
 	id := s.issue("greeter")
 	second := s.join(id).serve(spec{node: "2"})
 	eventually(t, "calls reach the second, too", func() bool { return second.handler.calls.Load() > 0 })
 	old := s.entry("greeter-2")
 
 	moved := s.join(id).serve(spec{node: "2", registry: registry.NewMemoryRegistry()}) // it listens before it is announced
-	must(t, second.registry.Register(node("greeter-2", moved.address, nil)))
+	must(t, second.registry.Register(node("greeter-2", moved.address, nil), ttl))
 	eventually(t, "calls reach the new address only", func() bool {
 		was := second.handler.calls.Load()
 		s.load.more(40)
@@ -131,8 +154,7 @@ func TestReplayedRecord(t *testing.T) {
 	must(t, second.transport.(io.Closer).Close())
 	s.trap = s.join(s.issue("trap", identity.DNSNames("greeter"))).serve(spec{address: second.address, registry: registry.NewMemoryRegistry()})
 
-	must(t, s.open().Deregister(s.entry("greeter-2")))
-	s.write(old)
+	s.replace(old)
 	eventually(t, "the old record is refused", func() bool { return s.caller.refused.of("greeter-2", signed.Replayed) })
 	s.load.noneFailed()
 	fresh := s.join(s.issue("caller")).caller()

@@ -39,7 +39,7 @@ func TestImpostorAtAddress(t *testing.T) {
 			c := f.join(f.issue("caller"), as{quic: tt.via}).caller()
 			c.mustHello(greeter)
 			if bound, _ := c.id.Directory().Bound(greeter.address); !slices.Equal(bound, []string{greeterID}) {
-				t.Fatalf("bound to %s: %q", greeter.address, bound)
+				t.Errorf("bound to %s: %q", greeter.address, bound)
 			}
 
 			greeter.crash()

@@ -72,6 +72,26 @@ func TestRollingDeploy(t *testing.T) {
 	load.noneFailed()
 }
 
+// TestRollingDeployEndpoints: what the registry says of such replicas is what both
+// have, as far as it tells what each has.
+func TestRollingDeployEndpoints(t *testing.T) {
+	f := fleetOver(t, overEtcd)
+	f.join(f.issue("greeter")).serve(spec{node: "1"})
+	f.join(f.issue("greeter")).serve(spec{node: "2", handlers: []any{new(Waver)}})
+	services, err := f.join(f.issue("caller")).registry.GetService("greeter")
+	must(t, err)
+	if len(services) != 1 || len(services[0].Nodes) != 2 {
+		t.Fatalf("got %+v, want one service of two nodes", services)
+	}
+	var names []string
+	for _, e := range services[0].Endpoints {
+		names = append(names, e.Name)
+	}
+	if !slices.Equal(names, []string{"Greeter.Hello"}) {
+		t.Errorf("endpoints %q, want Greeter.Hello alone", names)
+	}
+}
+
 // only selects one node.
 func only(id string) selector.Filter {
 	return func(services []*registry.Service) []*registry.Service {

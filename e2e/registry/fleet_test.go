@@ -28,22 +28,22 @@ const anyPort = "127.0.0.1:0"
 type fleet struct {
 	t         *testing.T
 	authority *identity.Authority
-	// open connects to the registry, as each process does, and as whoever may write
-	// to it.
-	open func() registry.Registry
+	backend   backend
+	open      open
+	// bare is the registry itself, for those who attack it.
+	bare registry.Registry
 }
 
 // newFleet has go-micro's memory registry.
-func newFleet(t *testing.T) *fleet {
-	shared := registry.NewMemoryRegistry()
-	return fleetOver(t, func() registry.Registry { return shared })
-}
+func newFleet(t *testing.T) *fleet { return fleetOver(t, memory) }
 
-func fleetOver(t *testing.T, open func() registry.Registry) *fleet {
+func fleetOver(t *testing.T, b backend) *fleet {
 	t.Helper()
 	a, err := identity.NewAuthority("shop.internal")
 	must(t, err)
-	return &fleet{t, a, open}
+	f := &fleet{t: t, authority: a, backend: b, open: b.start(t, a)}
+	f.bare = f.open(f.issue("attacker"))
+	return f
 }
 
 func must(t *testing.T, err error) {
@@ -80,7 +80,7 @@ type member struct {
 func (f *fleet) join(id *identity.Identity, how ...as) *member {
 	f.t.Helper()
 	m := &member{t: f.t, id: id, refused: new(rejections)}
-	so := []registry.Option{signed.Wrap(f.open()), signed.Identity(id), signed.OnReject(m.refused.add)}
+	so := []registry.Option{signed.Wrap(f.open(id)), signed.Identity(id), signed.OnReject(m.refused.add)}
 	to := []transport.Option{quic.Identity(id)}
 	for _, h := range how {
 		so, to = append(so, h.signed...), append(to, h.quic...)

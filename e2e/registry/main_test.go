@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		// client's cache.
 		goleak.IgnoreTopFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
 		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
+		// And of each mDNS registry that was ever watched.
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*mdnsRegistry).Watch.func1"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*mdnsRegistry).Watch.func1.1"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/util/mdns.(*client).recv"),
 	)
 }
 
