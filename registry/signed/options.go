@@ -29,8 +29,12 @@ const (
 
 // Wrap names the registry that carries the signed registrations. The default is the
 // one that $SIGNET_REGISTRY names among go-micro's registries ("etcd", once its
-// package is imported), or else go-micro's registry.DefaultRegistry.
-func Wrap(inner registry.Registry) registry.Option { return setOption(wrapKey{}, inner) }
+// package is imported), or else what registry.DefaultRegistry was when NewRegistry
+// was called.
+func Wrap(inner registry.Registry) registry.Option { return setOption(wrapKey{}, wrapped{inner}) }
+
+// wrapped tells Wrap(nil) from no Wrap.
+type wrapped struct{ registry.Registry }
 
 // Identity signs what this process registers, says whom to trust, and has the peer
 // directory that is filled with what verified. The registry does not close it.

@@ -37,33 +37,39 @@ package signed
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/go-signet/signet/identity"
-	"github.com/go-signet/signet/internal/keys"
 	"github.com/go-signet/signet/internal/pernode"
 	"go-micro.dev/v4/logger"
 	"go-micro.dev/v4/registry"
 	"go-micro.dev/v4/util/cmd"
 )
 
-// EnvInner names the environment variable that names the inner registry where Wrap
-// does not give it.
-const EnvInner = "SIGNET_REGISTRY"
+// pluginName is how go-micro's MICRO_REGISTRY names us.
+const pluginName = "signed"
 
 func init() {
-	cmd.DefaultRegistries["signed"] = NewRegistry
+	cmd.DefaultRegistries[pluginName] = NewRegistry
 }
 
 // signedRegistry is resolved at its first use, because go-micro may call Init, and
 // its plugins be given options, after its construction.
 type signedRegistry struct {
+	// fallback is what go-micro's default registry was at first: it may be us by now.
+	fallback registry.Registry
+
+	// setup is held while the inner registry is made and asked for its name, so that
+	// there is one of it, and of us.
+	setup sync.Mutex
+	named registry.Registry // what $SIGNET_REGISTRY names, once it is made
+
 	mu     sync.Mutex
 	opts   registry.Options
-	live   *live // nil until the first use, and after a failure
+	given  []registry.Option // all that opts were made of
+	live   *live             // nil until the first use, and after a failure
 	closed bool
 }
 
@@ -84,28 +90,36 @@ type live struct {
 
 // NewRegistry returns the registry. It also has a Close method (io.Closer) that
 // stops renewals and watchers; a process that exits need not call it. Options that
-// are not of this package are for Init to hand to the inner registry: give them to
-// the inner registry's own constructor instead.
+// are not of this package reach the inner registry through Init, and besides when
+// $SIGNET_REGISTRY names it: give them to the constructor of one that Wrap names.
 //
 // The constructor cannot fail, so a configuration that is missing or refused is
 // reported by Register, Deregister, GetService, ListServices and Watch.
 func NewRegistry(opts ...registry.Option) registry.Registry {
-	r := &signedRegistry{opts: registry.Options{Logger: logger.DefaultLogger}}
+	r := &signedRegistry{
+		fallback: registry.DefaultRegistry,
+		opts:     registry.Options{Logger: logger.DefaultLogger},
+	}
+	r.apply(opts)
+	return r
+}
+
+func (r *signedRegistry) apply(opts []registry.Option) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.given = append(r.given, opts...)
 	for _, o := range opts {
 		o(&r.opts)
 	}
-	return r
 }
 
 // Init applies options, and hands them to the inner registry too. Options of this
 // package have no effect after the first use.
 func (r *signedRegistry) Init(opts ...registry.Option) error {
-	r.mu.Lock()
-	for _, o := range opts {
-		o(&r.opts)
-	}
-	inner, err := innerOf(&r.opts)
-	r.mu.Unlock()
+	r.apply(opts)
+	r.setup.Lock()
+	inner, err := r.inner()
+	r.setup.Unlock()
 	if err != nil {
 		return err
 	}
@@ -121,11 +135,11 @@ func (r *signedRegistry) Options() registry.Options {
 
 // String returns the name of the inner registry.
 func (r *signedRegistry) String() string {
-	r.mu.Lock()
-	inner, err := innerOf(&r.opts)
-	r.mu.Unlock()
+	r.setup.Lock()
+	inner, err := r.inner()
+	r.setup.Unlock()
 	if err != nil {
-		return "signed"
+		return pluginName
 	}
 	return inner.String()
 }
@@ -150,20 +164,43 @@ func (r *signedRegistry) GetService(name string, opts ...registry.GetOption) ([]
 
 // use returns what the options make, or the first error of theirs.
 func (r *signedRegistry) use() (*live, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.closed:
-		return nil, ErrClosed
-	case r.live != nil:
-		return r.live, nil
+	if l, err := r.now(); l != nil || err != nil {
+		return l, err
 	}
-	l, err := resolve(&r.opts)
+	r.setup.Lock()
+	defer r.setup.Unlock()
+	if l, err := r.now(); l != nil || err != nil { // somebody came first
+		return l, err
+	}
+	inner, err := r.inner()
 	if err != nil {
 		return nil, err
 	}
-	r.live = l
+	o := r.Options()
+	l, err := resolve(inner, &o)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	closed := r.closed
+	if !closed {
+		r.live = l
+	}
+	r.mu.Unlock()
+	if closed {
+		return nil, errors.Join(ErrClosed, l.close())
+	}
 	return l, nil
+}
+
+// now returns what use has made, or nothing.
+func (r *signedRegistry) now() (*live, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	return r.live, nil
 }
 
 // Close stops renewals and watchers. What was registered stays so until its lease or
@@ -179,14 +216,7 @@ func (r *signedRegistry) Close() error {
 	return l.close()
 }
 
-func resolve(o *registry.Options) (*live, error) {
-	inner, err := innerOf(o)
-	if err != nil {
-		return nil, err
-	}
-	if _, twice := inner.(*signedRegistry); twice {
-		return nil, errors.New("signed: Wrap holds a signed registry already: wrap the one inside it")
-	}
+func resolve(inner registry.Registry, o *registry.Options) (*live, error) {
 	authorize, asked := lookup[func(identity.Peer, *registry.Service) error](o.Context, authorizeKey{})
 	if asked && authorize == nil {
 		return nil, errors.New("signed: Authorize(nil) would let everybody in: leave the option out, or give a function")
@@ -216,21 +246,6 @@ func (l *live) close() error {
 		return l.id.Close()
 	}
 	return nil
-}
-
-// innerOf returns the registry to wrap.
-func innerOf(o *registry.Options) (registry.Registry, error) {
-	if inner, given := lookup[registry.Registry](o.Context, wrapKey{}); given {
-		if inner == nil {
-			return nil, errors.New("signed: Wrap(nil): give a registry, or leave the option out")
-		}
-		return inner, nil
-	}
-	name := os.Getenv(EnvInner)
-	if name == "" {
-		return registry.DefaultRegistry, nil
-	}
-	return nil, fmt.Errorf("signed: %s names %s", EnvInner, keys.Quote(name))
 }
 
 func identityOf(o *registry.Options) (id *identity.Identity, env bool, err error) {
