@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go-micro.dev/v4/registry"
 )
 
 // What is remembered, in entries. Only signers whom the fleet trusts can fill the
@@ -34,13 +32,20 @@ type entry struct {
 	statement [sha256.Size]byte
 	chain     []*x509.Certificate
 	trust     trust
-	entered   time.Time
+	left      bool // a registry has deleted it: to be entered again if it is back
 }
 
 // with returns the entry with another verdict about its signer.
 func (e *entry) with(t trust) *entry {
 	next := *e
-	next.trust, next.entered = t, time.Now()
+	next.trust, next.left = t, false
+	return &next
+}
+
+// away returns the entry as one that a registry has deleted.
+func (e *entry) away() *entry {
+	next := *e
+	next.left = true
 	return &next
 }
 
@@ -65,17 +70,9 @@ func (e *entry) until() time.Time {
 	return earlier(e.record.expiresAt(), e.trust.until)
 }
 
-// result returns the entry as an event.
-func (e *entry) result(action string) *registry.Result {
-	return &registry.Result{Action: action, Service: &registry.Service{
-		Name: e.service, Version: e.version,
-		Nodes: []*registry.Node{{Id: e.id, Address: e.address, Metadata: maps.Clone(e.metadata)}},
-	}}
-}
-
 // fresh reports whether the entry counts at this moment without another look.
 func (e *entry) fresh(now time.Time, generation uint64) bool {
-	return e.trust.generation == generation && now.Before(e.trust.until) && now.Before(e.record.expiresAt())
+	return e.trust.generation == generation && now.Before(e.trust.until) && now.Before(e.record.expiresAt()) && !e.left
 }
 
 // floor is the highest sequence that a signer has used for a node. It outlives the

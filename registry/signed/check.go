@@ -112,7 +112,7 @@ func newEntry(s *signedOffer, statement [sha256.Size]byte) *entry {
 		service: s.service, version: s.version, id: node.Id,
 		address: node.Address, metadata: node.Metadata,
 		record: s.record, statement: statement, chain: s.chain,
-		trust: s.trust, entered: time.Now(),
+		trust: s.trust,
 	}
 }
 
@@ -197,7 +197,15 @@ func (e *engine) drop(n *entry) {
 	}
 }
 
-// remove forgets an entry whose registry has deleted it, or whose time is up.
+// leave takes an entry out of the peer directory, because a registry has deleted it.
+// Should it come back, its signature need not be checked again.
+func (e *engine) leave(n *entry) {
+	if e.state(n.service, false).swap(n, n.away()) {
+		e.unlist(n)
+	}
+}
+
+// remove forgets an entry whose time is up.
 func (e *engine) remove(n *entry) {
 	gone := e.state(n.service, false).drop(n)
 	e.unlist(n)

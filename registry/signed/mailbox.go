@@ -14,11 +14,16 @@ type mailbox struct {
 	// or another time at which the next one ends.
 	wake chan struct{}
 
-	mu     sync.Mutex
-	gone   []*entry
-	resync bool      // trust has changed: what was refused may be good now
-	clock  time.Time // when the watcher looks for what has ended; zero if it does not
+	mu    sync.Mutex
+	gone  []*entry
+	all   bool      // more than gone holds
+	trust bool      // it has changed: what was refused may be good now
+	clock time.Time // when the watcher looks for what has ended; zero if it does not
 }
+
+// maxMail is how many entries wait in a mailbox. A watcher that is further behind
+// looks at all it knows.
+const maxMail = 4096
 
 // watchers are the mailboxes of an engine.
 type watchers struct {
@@ -56,7 +61,9 @@ func (w *watchers) of(service string) (boxes []*mailbox) {
 func (e *engine) tell(gone *entry) {
 	for _, box := range e.watchers.of(gone.service) {
 		box.mu.Lock()
-		box.gone = append(box.gone, gone)
+		if box.all = box.all || len(box.gone) >= maxMail; !box.all {
+			box.gone = append(box.gone, gone)
+		}
 		box.mu.Unlock()
 		box.ring()
 	}
@@ -75,22 +82,17 @@ func (e *engine) wake(n *entry) {
 	}
 }
 
-// refresh has all watchers compare what they know with what the registry says.
+// refresh has all watchers ask the registry for what they do not know.
 func (e *engine) refresh() {
 	for _, box := range e.watchers.of("") {
 		box.mu.Lock()
-		box.resync = true
+		box.trust = true
 		box.mu.Unlock()
 		box.ring()
 	}
 }
 
-func (b *mailbox) ring() {
-	select {
-	case b.wake <- struct{}{}:
-	default: // it has one to look at already
-	}
-}
+func (b *mailbox) ring() { wake(b.wake) }
 
 func (b *mailbox) setClock(t time.Time) {
 	b.mu.Lock()
@@ -98,10 +100,10 @@ func (b *mailbox) setClock(t time.Time) {
 	b.clock = t
 }
 
-func (b *mailbox) take() (gone []*entry, resync bool) {
+func (b *mailbox) take() (gone []*entry, all, trust bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	gone, resync = b.gone, b.resync
-	b.gone, b.resync = nil, false
-	return gone, resync
+	gone, all, trust = b.gone, b.all, b.trust
+	b.gone, b.all, b.trust = nil, false, false
+	return gone, all, trust
 }

@@ -2,22 +2,31 @@ package signed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go-micro.dev/v4/registry"
 )
 
-// Watch returns a watcher of what verifies. It reports creations and updates of nodes
-// that do, and deletions of nodes that did: those that the inner registry reports,
-// and besides the end of a record, of a certificate or of trust. It reconnects when
-// the inner watcher fails, and then reports an update of everything that is there,
-// and the deletion of what is not. Next returns registry.ErrWatcherStopped after
-// Stop, after Close of the registry, and once the context given by
-// registry.WatchContext is done.
+// Watch returns a watcher of what verifies: of one service with
+// registry.WatchService, else of all. It reports changes from the moment of the call
+// on, those of the inner registry and besides what that one cannot know:
 //
-// A slow reader loses no change in the end: when 1024 events wait for it, further
-// ones are dropped, and the state is reported anew when it has caught up.
+//   - a "delete" when a record, its certificates or the revocation lists behind them
+//     end, and when trust in a signer does;
+//   - what a lost connection to the inner registry has hidden. The watcher connects
+//     again by itself, and reports the difference between then and now;
+//   - a "create" of a node that was refused until trust changed.
+//
+// What a consumer has not fetched yet is merged node by node, so a slow one takes no
+// memory, and misses nothing but what has been overtaken. A "delete" always has
+// nodes: one without would wipe the service out of go-micro's caches.
+//
+// Next blocks; after Stop, after Close of the registry, and once the context that
+// registry.WatchContext gave is done, it returns registry.ErrWatcherStopped. The
+// error of Watch is the inner registry's, or the configuration's.
 func (r *signedRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, error) {
 	l, err := r.use()
 	if err != nil {
@@ -27,53 +36,76 @@ func (r *signedRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, 
 	for _, opt := range opts {
 		opt(&o)
 	}
-	inner, err := l.inner.Watch(opts...)
+	first, err := watchInner(l.inner, opts)
 	if err != nil {
-		return nil, fmt.Errorf("signed: %w", err)
+		return nil, err
 	}
-	w := &watcher{
-		live:    l,
-		opts:    opts,
-		service: o.Service,
-		box:     l.engine.subscribe(o.Service),
-		out:     make(chan *registry.Result),
-		done:    make(chan struct{}),
-	}
+	w := newWatcher(l, o.Service, opts)
 	if !l.watching(w) {
 		w.Stop()
-		stopInner(inner)
+		first.stop()
 		return nil, ErrClosed
 	}
 	if o.Context != nil {
 		context.AfterFunc(o.Context, w.Stop)
 	}
-	go w.run(inner)
+	go w.feed(first)
+	go w.run()
 	return w, nil
 }
 
-// watcher follows one inner watcher after the other.
+// watcher joins three that wait for different things: feed for the inner registry's
+// events, goroutines for its answers, and Next for the consumer. Between them is
+// run, which alone decides, and waits for none of them.
 type watcher struct {
 	live    *live
+	engine  *engine
 	opts    []registry.WatchOption
 	service string // "" for all
-	box     *mailbox
-	out     chan *registry.Result
-	done    chan struct{}
-	once    sync.Once
+
+	once sync.Once
+	done chan struct{}
+
+	events chan *registry.Result // from feed
+	lost   chan struct{}         // from feed: events are missing
+	box    *mailbox              // from the engine
+	view   view                  // to Next
+	asking                       // the inner registry
+	ends   time.Time             // when to look for what has ended; zero: not before box rings
 }
 
-// Next waits for the next event.
-func (w *watcher) Next() (*registry.Result, error) {
-	select {
-	case <-w.done:
-		return nil, registry.ErrWatcherStopped
-	default:
+// maxEvents is how many events wait for run. When it falls further behind they are
+// dropped, and it asks the registry instead.
+const maxEvents = 256
+
+func newWatcher(l *live, service string, opts []registry.WatchOption) *watcher {
+	return &watcher{
+		live:    l,
+		engine:  l.engine,
+		opts:    opts,
+		service: service,
+		done:    make(chan struct{}),
+		events:  make(chan *registry.Result, maxEvents),
+		lost:    make(chan struct{}, 1),
+		box:     l.engine.subscribe(service),
+		view:    newView(),
+		asking:  asking{errands: make(map[string]*errand), answers: make(chan *reading)},
 	}
-	select {
-	case <-w.done:
-		return nil, registry.ErrWatcherStopped
-	case result := <-w.out:
-		return result, nil
+}
+
+// Next waits for the next change, of nodes of one version of one service.
+func (w *watcher) Next() (*registry.Result, error) {
+	for {
+		if w.stopped() {
+			return nil, registry.ErrWatcherStopped
+		}
+		if action, nodes := w.view.take(); len(nodes) > 0 {
+			return &registry.Result{Action: action, Service: assemble(nodes[0].service, nodes)[0]}, nil
+		}
+		select {
+		case <-w.view.ready:
+		case <-w.done:
+		}
 	}
 }
 
@@ -81,9 +113,79 @@ func (w *watcher) Next() (*registry.Result, error) {
 func (w *watcher) Stop() {
 	w.once.Do(func() {
 		close(w.done)
-		w.live.engine.unsubscribe(w.box)
+		w.engine.unsubscribe(w.box)
 		w.live.unwatch(w)
 	})
+}
+
+func (w *watcher) stopped() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// run decides, until Stop.
+func (w *watcher) run() {
+	w.begin()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		w.ask()
+		if at := earliest(w.ends, w.due()); at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case <-w.done:
+			return
+		case result := <-w.events:
+			w.event(result)
+		case <-w.lost:
+			w.resync()
+		case <-w.box.wake:
+			w.mail()
+			w.expire()
+		case r := <-w.answers:
+			w.answered(r)
+		case <-timer.C:
+			if !w.ends.IsZero() && !time.Now().Before(w.ends) {
+				w.expire()
+			}
+		}
+	}
+}
+
+// earliest is the earlier of two times, of which zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// begin takes for told what lookups have found, since the consumer may have it from
+// there, and finds out the rest.
+func (w *watcher) begin() {
+	for _, n := range w.engine.entries(w.service) {
+		if !n.left {
+			w.view.put(bareMember(n), false)
+		}
+	}
+	w.expire()
+	w.want(w.service, errand{base: true, absence: true})
+}
+
+// resync has all compared with what the registry says. Events that came before go
+// before, so that no older one undoes what it will answer.
+func (w *watcher) resync() {
+	for range len(w.events) {
+		w.event(<-w.events)
+	}
+	w.want(w.service, errand{absence: true})
 }
 
 // watching keeps w for Close, unless it has come already.
@@ -120,13 +222,21 @@ func (l *live) stopWatching() {
 	}
 }
 
-// stopInner stops a watcher of the inner registry, which may take its time.
-func stopInner(inner registry.Watcher) { go inner.Stop() }
-
 // trustChanged follows a change of the identity: what is not trusted any more goes,
 // what was refused is looked at again, and we sign with what is new.
 func (l *live) trustChanged() {
 	l.engine.recheck()
 	l.engine.refresh()
 	l.signer.identityChanged()
+}
+
+func watchInner(inner registry.Registry, opts []registry.WatchOption) (*source, error) {
+	w, err := inner.Watch(opts...)
+	if err == nil && w == nil {
+		err = errors.New("the inner registry returned neither a watcher nor an error: look at the registry")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signed: %w", err)
+	}
+	return &source{Watcher: w}, nil
 }
