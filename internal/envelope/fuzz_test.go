@@ -1,0 +1,65 @@
+package envelope
+
+import (
+	"bytes"
+	"testing"
+)
+
+// FuzzParse: nothing panics, and what is accepted is the only encoding of itself.
+func FuzzParse(f *testing.F) {
+	sender, to := newParty(f, "shop"), newParties(f, 3)
+	for _, n := range []int{1, 3} {
+		e := newEpoch(f, params(sender, to[:n]...))
+		f.Add(seal(f, e, message("hello"), true))
+		f.Add(seal(f, e, message(""), false))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := Parse(data)
+		if err != nil {
+			return
+		}
+		out := bytes.Clone(e.prefix)
+		if e.Header != nil {
+			h, err := ParseHeader(e.Header)
+			if err != nil {
+				t.Fatalf("a header that was accepted: %v", err)
+			}
+			if again := h.encode(); !bytes.Equal(again, e.Header) {
+				t.Errorf("header %x encodes as %x", e.Header, again)
+			}
+			out = appendSized(out, e.Header)
+			out = append(out, e.Grants...)
+		}
+		out = appendSized(out, e.ciphertext)
+		if out = append(out, e.Proof...); !bytes.Equal(out, data) {
+			t.Errorf("%x encodes as %x", data, out)
+		}
+		if _, err := Unwrap(e, to[0].id, to[0].key); err == nil && e.Epoch == ([EpochIDSize]byte{}) {
+			t.Error("an epoch of zeros opens")
+		}
+	})
+}
+
+// FuzzPlaintext: nothing panics, and what is accepted is the only encoding of itself.
+func FuzzPlaintext(f *testing.F) {
+	for _, m := range []*Message{message("hello"), message(""), {Padding: 9}} {
+		f.Add(m.append(make([]byte, 0, m.size())))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		o, err := parsePlaintext(data)
+		if err != nil {
+			return
+		}
+		m := &Message{Time: o.Time, Body: o.Body}
+		for name, value := range o.Headers() {
+			m.Headers = append(m.Headers, Field{name, value})
+		}
+		m.Padding = len(data) - m.size() // the rest, but for the length of its length
+		for m.Padding > 0 && m.size() > len(data) {
+			m.Padding--
+		}
+		if again := m.append(make([]byte, 0, m.size())); !bytes.Equal(again, data) {
+			t.Errorf("%x encodes as %x", data, again)
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package envelope
+
+import (
+	"crypto/ecdh"
+	"crypto/rand"
+	"fmt"
+	"testing"
+	"time"
+)
+
+// party is somebody with a box key.
+type party struct {
+	id  string
+	key *ecdh.PrivateKey
+}
+
+func newParty(t testing.TB, service string) party {
+	t.Helper()
+	k, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return party{"spiffe://shop.internal/" + service, k}
+}
+
+func newParties(t testing.TB, n int) []party {
+	var all []party
+	for i := range n {
+		all = append(all, newParty(t, fmt.Sprintf("r%d", i)))
+	}
+	return all
+}
+
+func (p party) recipient() Recipient { return Recipient{p.id, p.key.PublicKey()} }
+
+func recipients(all ...party) (out []Recipient) {
+	for _, p := range all {
+		out = append(out, p.recipient())
+	}
+	return out
+}
+
+var created = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// params are those of an epoch of sender for recipients.
+func params(sender party, to ...party) *Params {
+	return &Params{
+		Suite: AES256GCM, Sender: sender.id, SenderKey: sender.key, Scope: "orders.*",
+		Recipients: recipients(to...), Created: created, NotAfter: created.Add(time.Hour),
+	}
+}
+
+func newEpoch(t testing.TB, p *Params) *Epoch {
+	t.Helper()
+	e, err := NewEpoch(p, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func message(body string) *Message {
+	return &Message{
+		Topic: "orders.created", Time: created.Add(1234567 * time.Microsecond),
+		Clear:   []Field{{"Micro-Topic", "orders.created"}, {"Trace", "abc"}},
+		Headers: []Field{{"Content-Type", "application/json"}, {"Empty", ""}},
+		Body:    []byte(body),
+	}
+}
+
+func seal(t testing.TB, e *Epoch, m *Message, inline bool) []byte {
+	t.Helper()
+	var random [RandomSize]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		t.Fatal(err)
+	}
+	out, err := e.Seal(nil, m, random, inline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// open parses, unwraps and opens with the message's own topic and clear headers.
+func open(raw []byte, to party, m *Message, verify func(digest, signature []byte) bool) (Opened, error) {
+	e, err := Parse(raw)
+	if err != nil {
+		return Opened{}, err
+	}
+	r, err := Unwrap(e, to.id, to.key)
+	if err != nil {
+		return Opened{}, err
+	}
+	return r.Open(nil, e, m.Topic, m.Clear, verify)
+}
+
+// reader unwraps the epoch of an envelope.
+func newReader(t testing.TB, raw []byte, to party) *Reader {
+	t.Helper()
+	e, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Unwrap(e, to.id, to.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func same(t testing.TB, got Opened, want *Message) {
+	t.Helper()
+	if string(got.Body) != string(want.Body) || !got.Time.Equal(want.Time) || got.Count() != len(want.Headers) {
+		t.Errorf("opened %d bytes, %d headers, of %v; want %d, %d, %v", len(got.Body), got.Count(), got.Time, len(want.Body), len(want.Headers), want.Time)
+	}
+	i := 0
+	for name, value := range got.Headers() {
+		if want.Headers[i] != (Field{name, value}) {
+			t.Errorf("header %d is %s: %s", i, name, value)
+		}
+		i++
+	}
+}
