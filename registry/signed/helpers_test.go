@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// What go-micro starts and never stops: its config package when it is
-	// imported, its memory registry, and the cache of its selector.
+	// imported, its memory registry and transport, and the cache of its selector.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
@@ -26,6 +26,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).sendEvent"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/server.(*rpcServer).ServeConn"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
 		goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
