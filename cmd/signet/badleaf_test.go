@@ -1,9 +1,12 @@
 package main
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base32"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
@@ -30,10 +33,25 @@ func badLeaves() map[string]func(*x509.Certificate) {
 		"twouris": func(c *x509.Certificate) { c.URIs = append(c.URIs, spiffe("shop.internal", "other")) },
 		"nouri":   func(c *x509.Certificate) { c.URIs = nil },
 		"foreign": func(c *x509.Certificate) { c.URIs = []*url.URL{spiffe("bank.internal", "greeter")} },
+		"large":   func(c *x509.Certificate) { c.DNSNames = manyNames(45, 3) },
+		"huge":    func(c *x509.Certificate) { c.DNSNames = manyNames(60, 4) },
 		"traversal": func(c *x509.Certificate) {
 			c.URIs = []*url.URL{spiffe("shop.internal", "a/../../b")}
 		},
 	}
+}
+
+// manyNames make a certificate as large as a long chain; they hardly compress.
+func manyNames(n, labels int) (names []string) {
+	for i := range n {
+		name := "shop.internal"
+		for j := range labels {
+			sum := sha256.Sum256([]byte{byte(i), byte(j)})
+			name = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])) + "." + name
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 func spiffe(domain, service string) *url.URL {

@@ -59,7 +59,8 @@ Checks this machine (UDP buffer sizes) and, when a directory is given or
 SIGNET_IDENTITY names one, the identity in it: modes of the directory and of
 every secret, key against certificate, shape and chain of the leaf, clock,
 expiry (warns past 2/3 of the life), trust bundle, revocation list, box key;
-and at last whether a service could load it.
+whether a service could load it; and how large the mDNS packet of a small
+service with its certificates would be.
 
 Each line says ok, note, warn or fail, and what to do. The exit code is 1 if a
 check failed; warnings leave it 0.`,

@@ -38,6 +38,7 @@ func checkIdentity(r *report, dir string, read keys.ReadOptions, now time.Time) 
 		return
 	}
 	r.add("load", ok, "a service can load this directory")
+	checkMDNS(r, dir, read)
 }
 
 func checkDirectory(r *report, dir string) bool {

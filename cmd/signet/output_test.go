@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,6 +62,40 @@ func TestUDPBuffers(t *testing.T) {
 				t.Errorf("%+v", r.checks)
 			}
 		})
+	}
+}
+
+func TestMDNSPacket(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		size int
+		want status
+	}{
+		{"one frame", mdnsFrame, ok},
+		{"fragments", mdnsFrame + 1, note},
+		{"largest", mdnsPacket, note},
+		{"too large", mdnsPacket + 1, warn},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var r report
+			judgeMDNS(&r, test.size)
+			if len(r.checks) != 1 || r.checks[0].Status != test.want || (r.checks[0].Remedy != "") != (test.want == warn) {
+				t.Errorf("%+v: want %s", r.checks, test.want)
+			}
+		})
+	}
+}
+
+// The bounds are those of the package that registers.
+func TestMDNSBounds(t *testing.T) {
+	source, err := os.ReadFile("../../registry/signed/mdnssize.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{fmt.Sprintf("mdnsFrame  = %d\n", mdnsFrame), fmt.Sprintf("mdnsPacket = %d\n", mdnsPacket)} {
+		if !strings.Contains(string(source), want) {
+			t.Errorf("registry/signed has another bound than %q", want)
+		}
 	}
 }
 

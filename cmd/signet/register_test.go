@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/registry/signed"
@@ -37,41 +37,29 @@ func registrationKinds() map[string]func(*registry.Service) {
 	}
 }
 
-// registrationOf is what a service registers under its own name, signed.
+// registrationOf is what a service registers under its own name, signed, or how it
+// takes that back.
 func registrationOf(id *identity.Identity, withdrawn bool) (*registry.Service, error) {
-	var inner recorder
-	r := signed.NewRegistry(signed.Wrap(&inner), signed.Identity(id))
-	defer r.(interface{ Close() error }).Close()
 	name := id.Peer().Service
 	s := &registry.Service{
 		Name: name, Version: "1.0.0",
 		Endpoints: []*registry.Endpoint{{Name: "Handler.Call"}},
 		Nodes:     []*registry.Node{{Id: name + "-1", Address: "192.0.2.1:8080", Metadata: map[string]string{"zone": "a"}}},
 	}
-	err := r.Register(s)
-	if err == nil && withdrawn {
-		err = r.Deregister(s)
+	if !withdrawn {
+		return signRegistration(id, s)
 	}
-	return inner.last, err
+	var inner withdrawable
+	r := signed.NewRegistry(signed.Wrap(&inner), signed.Identity(id))
+	err := errors.Join(r.Register(s), r.Deregister(s), r.(io.Closer).Close())
+	return inner.service(), err
 }
 
-// recorder is a registry that holds what it was last given.
-type recorder struct {
-	registry.Registry
-	mu   sync.Mutex
-	last *registry.Service
-}
+// withdrawable keeps the withdrawal, which is registered before the node is
+// deregistered.
+type withdrawable struct{ lastRegistered }
 
-func (r *recorder) String() string { return "recorder" }
-
-func (r *recorder) Register(s *registry.Service, _ ...registry.RegisterOption) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = s
-	return nil
-}
-
-func (r *recorder) Deregister(*registry.Service, ...registry.DeregisterOption) error { return nil }
+func (*withdrawable) Deregister(*registry.Service, ...registry.DeregisterOption) error { return nil }
 
 func scriptRegister(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
