@@ -83,14 +83,19 @@ func (s *signer) own(service *registry.Service) ([]*registry.Service, error) {
 	return out, nil
 }
 
-// foreign reports whether a node carries a record in order that we did not make. A
-// service registers itself without any, so such a node comes from a registry.
+// foreign reports whether a node carries a record that is not the one we made. A
+// service registers itself without any, so such a node comes from a registry; that
+// its record may not verify, or not any more, makes it no better.
 func (s *signer) foreign(service *registry.Service, node *registry.Node) bool {
-	o := &offer{service: service.Name, version: service.Version, node: node, part: &parts{
-		endpoints: service.Endpoints, metadata: service.Metadata, state: s.engine.state(service.Name, false),
-	}}
-	signed, err := s.engine.parse(o, time.Now())
-	if err != nil || signed.checkSignature() != nil {
+	carried, err := join(node.Metadata)
+	if err != nil || carried == nil {
+		return false
+	}
+	raw, err := unpack(carried)
+	if err != nil {
+		return false
+	}
+	if _, err := parseRecord(raw); err != nil {
 		return false
 	}
 	own := s.registered(nodeKey{service.Name, node.Id})

@@ -36,7 +36,7 @@ func (s *signer) renew(key nodeKey, n *ownNode) {
 		s.again(key, n, err)
 		return
 	}
-	was, err := s.due(n, sum)
+	was, err := s.due(key, n, sum)
 	switch {
 	case err != nil:
 		s.log.Logf(logger.WarnLevel, "signed: node %s of %s is not renewed: %v", keys.Quote(key.id), keys.Quote(key.service), err)
@@ -58,7 +58,10 @@ func (s *signer) again(key nodeKey, n *ownNode, err error) {
 	if s.closed || n.live == nil {
 		return
 	}
-	in := max(min(time.Until(n.live.expires)/4, retry), time.Second)
+	in := retry
+	if left := time.Until(n.live.expires); left > 0 {
+		in = max(min(left/4, retry), time.Second)
+	}
 	in += rand.N(in / 4)
 	s.log.Logf(logger.WarnLevel, "signed: node %s of %s is not renewed, the next try is in %v: %v", keys.Quote(key.id), keys.Quote(key.service), in.Round(time.Millisecond), err)
 	s.schedule(key, n, in)

@@ -80,6 +80,11 @@ func (s *signer) boxKeys() [][]byte {
 // sign makes a record of service's one node, and puts it there. It lasts until the
 // validity is over, and at least until a time.
 func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool, least time.Time) (*signedNode, error) {
+	// First of all: if they change before the record is made, it counts as outdated.
+	sum, err := s.keysNow()
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	lifetime := min(max(s.validity, least.Sub(now)+time.Second), longestValidity)
 	r := &record{
@@ -89,12 +94,8 @@ func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool
 		sequence:  sequence,
 		boxKeys:   s.boxKeys(),
 	}
-	n := &signedNode{service: service, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
-	var err error
+	n := &signedNode{service: service, keys: sum, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
 	if n.content, err = s.contentOf(service); err != nil {
-		return nil, err
-	}
-	if n.keys, err = s.keysNow(); err != nil {
 		return nil, err
 	}
 	if r.endpoints, err = endpointsDigest(service.Endpoints); err != nil {

@@ -137,6 +137,10 @@ func (s *signer) renewed(key nodeKey, n *ownNode, one *registry.Service, was *si
 	}
 	opts := n.opts
 	n.longest = later(n.longest, next.expires)
+	if was != nil {
+		// next may get through even if the calls below fail, and then was is refused.
+		was.renew = time.Time{}
+	}
 	s.mu.Unlock()
 	if was != nil && s.recreate {
 		if err := s.inner.Deregister(was.copy()); err != nil {
@@ -157,11 +161,17 @@ func (s *signer) renewed(key nodeKey, n *ownNode, one *registry.Service, was *si
 	return nil
 }
 
-// next returns the sequence of a node's next record, and when its last one ends.
+// next returns the sequence of a node's next record, and when its last one ends. It
+// is above the one before, unless our clock was so far ahead then that nobody has
+// accepted it: else we would be refused until time has caught up.
 func (s *signer) next(n *ownNode) (sequence uint64, longest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n.sequence = max(n.sequence+1, uint64(time.Now().UnixMicro()))
+	now := time.Now()
+	if n.sequence > uint64(now.Add(clockSkew).UnixMicro()) {
+		n.sequence = 0
+	}
+	n.sequence = max(n.sequence+1, uint64(now.UnixMicro()))
 	return n.sequence, n.longest
 }
 
@@ -182,10 +192,12 @@ func (n *signedNode) copy() *registry.Service {
 // deregister takes a node back.
 func (s *signer) deregister(service *registry.Service, node *registry.Node, opts []registry.DeregisterOption) error {
 	key := nodeKey{service.Name, node.Id}
-	if s.registered(key) == nil {
+	s.mu.Lock()
+	n := s.nodes[key]
+	s.mu.Unlock()
+	if n == nil {
 		return s.forward(service, node, opts)
 	}
-	n := s.node(key)
 	if err := n.take(key); err != nil {
 		return err
 	}
@@ -253,15 +265,17 @@ func (s *signer) close() {
 
 var errStale = errors.New("its service has not called Register within its TTL")
 
-// due decides whether the timer of a node finds something to do, and how.
-func (s *signer) due(n *ownNode, sum [sha256.Size]byte) (was *signedNode, err error) {
+// due decides whether the timer of a node finds something to do. If there is nothing
+// yet, because Register came first or trust changed for others only, it is set again.
+func (s *signer) due(key nodeKey, n *ownNode, sum [sha256.Size]byte) (was *signedNode, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.closed || n.live == nil:
 		return nil, nil
 	case n.live.current(n.live.content, sum, time.Now()):
-		return nil, nil // Register came first
+		s.schedule(key, n, time.Until(n.live.renew))
+		return nil, nil
 	case n.ttl > 0 && time.Since(n.asked) > n.ttl:
 		return nil, errStale
 	}

@@ -1,0 +1,112 @@
+package signed_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-signet/signet/registry/signed"
+	"go-micro.dev/v4/registry"
+)
+
+// gate is a board whose calls an attacker, or a bad day, holds up or breaks.
+type gate struct {
+	*board
+	mu         sync.Mutex
+	registered func(*registry.Service) error // after each Register
+	entering   func()                        // before each Register
+}
+
+func (g *gate) set(entering func(), registered func(*registry.Service) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.entering, g.registered = entering, registered
+}
+
+func (g *gate) Register(s *registry.Service, opts ...registry.RegisterOption) error {
+	g.mu.Lock()
+	entering, registered := g.entering, g.registered
+	g.mu.Unlock()
+	if entering != nil {
+		entering()
+	}
+	if err := g.board.Register(s, opts...); err != nil {
+		return err
+	}
+	if registered != nil {
+		return registered(s)
+	}
+	return nil
+}
+
+// TestRenewalSurvivesChangesOfTrust: the revocation of a stranger has every node
+// looked at. That must not cost those which have nothing new to sign their renewal.
+func TestRenewalSurvivesChangesOfTrust(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		reader := f.registry("reader", inner)
+		mustRegister(t, f.registry("greeter", inner), greeter(node("a", "10.0.0.1:8000")))
+		f.revoke(f.issue("stranger"))
+		synctest.Wait()
+		time.Sleep(3 * signed.DefaultValidity)
+		wantNodes(t, reader, "greeter", "a@10.0.0.1:8000")
+	})
+}
+
+// TestDeregisterWaitsForRegister: a first Register that the inner registry has not
+// answered must not put the node there after its Deregister, and keep it.
+func TestDeregisterWaitsForRegister(t *testing.T) {
+	inner := &gate{board: newBoard()}
+	service := newFleet(t).registry("greeter", inner)
+	held, release := make(chan struct{}), make(chan struct{})
+	inner.set(func() { close(held); <-release }, nil)
+	registered, deregistered := make(chan error, 1), make(chan error, 1)
+	go func() { registered <- service.Register(greeter(node("a", "10.0.0.1:8000"))) }()
+	<-held
+	inner.set(nil, nil)
+	go func() { deregistered <- service.Deregister(greeter(node("a", "10.0.0.1:8000"))) }()
+	select {
+	case err := <-deregistered: // it did not wait
+		deregistered <- err
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(release)
+	if err := errors.Join(<-registered, <-deregistered); err != nil {
+		t.Fatal(err)
+	}
+	if left := inner.copies("greeter"); len(left) > 0 {
+		t.Errorf("%d registrations are left after Deregister", len(left))
+	}
+}
+
+// TestFailedRegisterIsNotTakenBack: a Register that failed may have got through all
+// the same. An older record must not be put back over it, since those who have seen
+// the newer would refuse it.
+func TestFailedRegisterIsNotTakenBack(t *testing.T) {
+	inner, f := &gate{board: newBoard()}, newFleet(t)
+	reader, service := f.registry("reader", inner), f.registry("greeter", inner)
+	mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+	timeout := errors.New("no answer in time")
+	inner.set(nil, func(*registry.Service) error { return timeout })
+	if err := service.Register(greeter(node("a", "10.0.0.2:8000"))); !errors.Is(err, timeout) {
+		t.Fatalf("got %v, want the inner error", err)
+	}
+	wantNodes(t, reader, "greeter", "a@10.0.0.2:8000")
+	inner.set(nil, nil)
+	mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+	wantNodes(t, reader, "greeter", "a@10.0.0.1:8000")
+}
+
+// TestAlteredForeignNodesAreNotSigned: what carries a record, but not one of ours,
+// is somebody else's, all the more if it does not verify any more.
+func TestAlteredForeignNodesAreNotSigned(t *testing.T) {
+	inner, f := newBoard(), newFleet(t)
+	mustRegister(t, f.registry("greeter", inner), greeter(node("a", "10.0.0.1:8000")))
+	stolen := inner.one(t, "greeter")
+	stolen.Nodes[0].Address = "10.6.6.6:1"
+	if err := f.registry("greeter", newBoard()).Register(stolen); !errors.Is(err, signed.ErrForeign) {
+		t.Errorf("got %v, want ErrForeign", err)
+	}
+}
