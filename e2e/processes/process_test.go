@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,14 +30,14 @@ type process struct {
 	changed chan struct{} // closed and renewed when output grows
 }
 
-// start runs a program with the environment given and no other of Signet's and
-// go-micro's. It is killed when the test ends.
+// start runs a program with the environment given and no other of Signet's,
+// go-micro's and etcd's. It is killed when the test ends.
 func start(t *testing.T, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: name, done: make(chan struct{}), changed: make(chan struct{})}
 	p.cmd = exec.Command(filepath.Join(binaries, name), args...)
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "MICRO_") && !strings.HasPrefix(v, "SIGNET_") && !strings.HasPrefix(v, "GREETER_") {
+		if prefix, _, _ := strings.Cut(v, "_"); !slices.Contains([]string{"MICRO", "SIGNET", "GREETER", "ETCD"}, prefix) {
 			p.cmd.Env = append(p.cmd.Env, v)
 		}
 	}

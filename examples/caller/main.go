@@ -1,8 +1,9 @@
 // Command caller is an ordinary go-micro client of greeter. Nothing in it knows of
-// Signet but the import in plugins.go: the environment says which transport it
-// calls over, and as whom.
+// Signet but the imports in plugins.go: the environment says which transport it
+// calls over, which registry it asks, and as whom.
 //
-//	MICRO_TRANSPORT=quic SIGNET_IDENTITY=keys/caller go run ./examples/caller
+//	export MICRO_TRANSPORT=quic MICRO_REGISTRY=signed
+//	SIGNET_IDENTITY=keys/caller go run ./examples/caller
 //
 // See examples/README.md for the whole recipe.
 package main

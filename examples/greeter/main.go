@@ -1,7 +1,9 @@
 // Command greeter is an ordinary go-micro service. Nothing in this file knows of
-// Signet: the environment says which transport it listens on, and as whom.
+// Signet: the environment says which transport it listens on, which registry it
+// registers in, and as whom.
 //
-//	MICRO_TRANSPORT=quic SIGNET_IDENTITY=keys/greeter go run ./examples/greeter
+//	export MICRO_TRANSPORT=quic MICRO_REGISTRY=signed
+//	SIGNET_IDENTITY=keys/greeter go run ./examples/greeter
 //
 // See examples/README.md for the whole recipe.
 package main
