@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -59,9 +60,11 @@ func (r *etcdRegistry) dial(s *settings) *link {
 	l := &link{cancel: cancel, done: make(chan struct{})}
 	r.wg.Go(func() {
 		defer close(l.done)
-		if l.client, l.err = newClient(ctx, s); l.err == nil {
+		var reason error
+		if l.client, l.err = newClient(context.WithValue(ctx, reasonKey{}, &reason), s); l.err == nil {
 			return
 		}
+		l.err = because(l.err, reason)
 		cancel()
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -85,7 +88,7 @@ func newClient(ctx context.Context, s *settings) (*clientv3.Client, error) {
 		Endpoints:            s.endpoints,
 		Username:             s.auth.user,
 		Password:             s.auth.password,
-		DialTimeout:          s.timeout,
+		DialTimeout:          s.timeout / 4, // of a request for a token
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: pingTimeout,
 		MaxCallSendMsgSize:   min(s.limits.Record+1<<20, maxMessage),
@@ -103,10 +106,26 @@ func newClient(ctx context.Context, s *settings) (*clientv3.Client, error) {
 	return clientv3.New(conf)
 }
 
-// failFast reports why there is no connection, where etcd's client would wait for one
-// and then report only that the time is up.
+// reasonKey is the context's key of a *error: why a request found no server.
+type reasonKey struct{}
+
+// failFast finds out why there is no connection, where etcd's client would wait for
+// one, or try again and again, and then report only that the time is up.
 func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+	err := invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+	if reason, ok := ctx.Value(reasonKey{}).(*error); ok && unavailable(err) {
+		*reason = err
+	}
+	return err
+}
+
+// because returns the reason that was found for an error that says only that the time
+// was up.
+func because(err, reason error) error {
+	if reason != nil && errors.Is(err, context.DeadlineExceeded) {
+		return reason
+	}
+	return err
 }
 
 // within bounds a call by the timeout, and by the caller's context if there is one.
@@ -128,7 +147,8 @@ func (r *etcdRegistry) call(ctx context.Context, what string, f func(context.Con
 	var delay backoff
 	var last error
 	for {
-		attempt, cancel := context.WithTimeout(ctx, max(s.timeout/3, 100*time.Millisecond))
+		var reason error
+		attempt, cancel := context.WithTimeout(context.WithValue(ctx, reasonKey{}, &reason), max(s.timeout/3, 100*time.Millisecond))
 		var c *clientv3.Client
 		if c, err = r.connect(attempt); err == nil {
 			err = f(attempt, c)
@@ -138,13 +158,15 @@ func (r *etcdRegistry) call(ctx context.Context, what string, f func(context.Con
 		if err == nil {
 			return nil
 		}
+		if why := because(err, reason); last == nil || !errors.Is(why, context.DeadlineExceeded) {
+			last = why
+		}
 		if ctx.Err() != nil {
 			return s.explain(what, ctx.Err(), last)
 		}
 		if !transient(err, expired) || ours(err) {
 			return s.explain(what, err, nil)
 		}
-		last = err
 		if !delay.wait(ctx) {
 			return s.explain(what, ctx.Err(), last)
 		}

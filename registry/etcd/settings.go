@@ -104,8 +104,9 @@ func resolve(o *registry.Options, env *identity.Identity) (*settings, *identity.
 		return nil, env, err
 	}
 	if id != nil {
-		if s.owner = id.ID(); s.owner == "" {
-			return nil, env, fmt.Errorf("etcd: %w: the identity is closed: pass one that is open", ErrNoIdentity)
+		s.owner = id.ID()
+		if _, err := id.TLSCertificate(); err != nil {
+			return nil, env, fmt.Errorf("etcd: %w: the identity that was given is of no use: %w", ErrNoIdentity, err)
 		}
 	}
 	if insecure, _ := option[bool](o.Context, insecureKey{}); insecure {
