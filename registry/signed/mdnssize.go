@@ -24,8 +24,11 @@ const (
 // MDNSPacketSize returns about how many bytes the mDNS packet has in which
 // go-micro's mDNS registry announces a node: it writes the node as JSON, compressed,
 // in hexadecimal. Above 1472 bytes packets are fragmented, which many networks do
-// not carry; Register refuses more than 9000.
+// not carry; Register refuses more than 9000. It is 0 without a service or a node.
 func MDNSPacketSize(s *registry.Service, node *registry.Node) int {
+	if s == nil || node == nil {
+		return 0
+	}
 	text, err := json.Marshal(struct {
 		Metadata  map[string]string
 		Service   string
@@ -44,13 +47,18 @@ func MDNSPacketSize(s *registry.Service, node *registry.Node) int {
 	return mdnsAround + len(s.Name)*3 + len(node.Id)*3 + size + (size+label-1)/label
 }
 
-// checkMDNS refuses what mDNS cannot carry, and warns of what it hardly can.
-func (s *signer) checkMDNS(n *signedNode) error {
-	id := keys.Quote(n.node().Id)
-	switch size := MDNSPacketSize(n.service, n.node()); {
-	case size > mdnsPacket:
+// checkMDNS refuses what mDNS cannot carry, and warns once of a node that it hardly
+// can.
+func (s *signer) checkMDNS(n *ownNode, next *signedNode) error {
+	id, size := keys.Quote(n.key.id), MDNSPacketSize(next.service, next.node())
+	if size > mdnsPacket {
 		return fmt.Errorf("%w: node %s would take an mDNS packet of %d bytes: at most %d: shorten its metadata, endpoints or certificate chain, or use another registry", ErrInvalid, id, size, mdnsPacket)
-	case size > mdnsFrame && s.warned.CompareAndSwap(false, true):
+	}
+	s.mu.Lock()
+	warn := size > mdnsFrame && !n.warned
+	n.warned = n.warned || warn
+	s.mu.Unlock()
+	if warn {
 		s.log.Logf(logger.WarnLevel, "signed: node %s takes an mDNS packet of about %d bytes: above %d they are fragmented, and some networks lose them: use another registry in production", id, size, mdnsFrame)
 	}
 	return nil

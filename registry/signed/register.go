@@ -1,10 +1,12 @@
 package signed
 
 import (
-	"errors"
+	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/keys"
 	"go-micro.dev/v4/logger"
 	"go-micro.dev/v4/registry"
@@ -17,10 +19,11 @@ import (
 // has changed. From then on the registry renews by itself, too, for as long as
 // Register is called within its TTL (registry.RegisterTTL), or for good without one.
 //
-// Nodes that carry somebody else's record, as in an answer of GetService, are left
-// out: nobody signs for others. s is not changed and not kept. The error wraps
-// ErrInvalid, ErrUnauthorised, ErrForeign, ErrNoIdentity, ErrClosed, one of package
-// identity, or is the inner registry's.
+// Nodes that carry somebody else's record, as in an answer of GetService, or whose ID
+// another identity holds in the same service, are left out: nobody signs for others.
+// s is not changed and not kept. The error wraps ErrInvalid, ErrUnauthorised,
+// ErrForeign, ErrNoIdentity, ErrClosed, one of package identity, or is the inner
+// registry's.
 func (r *signedRegistry) Register(s *registry.Service, opts ...registry.RegisterOption) error {
 	l, err := r.use()
 	if err != nil {
@@ -47,8 +50,11 @@ func (r *signedRegistry) Register(s *registry.Service, opts ...registry.Register
 
 // own returns a copy of s for each node that is ours.
 func (s *signer) own(service *registry.Service) ([]*registry.Service, error) {
-	if service == nil || len(service.Nodes) == 0 {
-		return nil, fmt.Errorf("%w: there is no node in it", ErrInvalid)
+	if service == nil || !slices.ContainsFunc(service.Nodes, func(n *registry.Node) bool { return n != nil }) {
+		return nil, fmt.Errorf("%w: there is no node in it: give the service its nodes", ErrInvalid)
+	}
+	if service.Name == "" {
+		return nil, fmt.Errorf("%w: it has no name: give it the one in the identity", ErrInvalid)
 	}
 	if err := s.mayRegister(service.Name); err != nil {
 		return nil, err
@@ -61,6 +67,7 @@ func (s *signer) own(service *registry.Service) ([]*registry.Service, error) {
 		return nil, invalid(err)
 	}
 	var out []*registry.Service
+	seen := make(map[string]bool)
 	for _, node := range service.Nodes {
 		if node == nil {
 			continue
@@ -69,64 +76,83 @@ func (s *signer) own(service *registry.Service) ([]*registry.Service, error) {
 			return nil, invalid(err)
 		}
 		if s.foreign(service, node) {
-			s.log.Logf(logger.DebugLevel, "signed: node %s of %s carries a record that is not of this process: left out", keys.Quote(node.Id), keys.Quote(service.Name))
+			s.log.Logf(logger.DebugLevel, "signed: node %s of %s is not of this process: left out", keys.Quote(node.Id), keys.Quote(service.Name))
 			continue
 		}
+		if seen[node.Id] {
+			return nil, fmt.Errorf("%w: two nodes have the id %s: give each its own", ErrInvalid, keys.Quote(node.Id))
+		}
+		seen[node.Id] = true
 		one := copyService(service)
 		one.Nodes = []*registry.Node{copyNode(node)}
 		carry(one.Nodes[0], nil) // without whatever it may hold under our keys
 		out = append(out, one)
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: all nodes of %s carry records that are not of this process: register only its own", ErrForeign, keys.Quote(service.Name))
+		return nil, fmt.Errorf("%w: no node of %s is of this process: register only its own", ErrForeign, keys.Quote(service.Name))
 	}
 	return out, nil
 }
 
-// foreign reports whether a node carries a record that is not the one we made. A
-// service registers itself without any, so such a node comes from a registry; that
-// its record may not verify, or not any more, makes it no better.
+// foreign reports whether a node is somebody else's. A service registers itself
+// without a record, so a node with one comes from a registry; that the record may not
+// verify, or not any more, makes it no better. One that bears our own ID is a
+// replica's, unless this process has registered the node.
 func (s *signer) foreign(service *registry.Service, node *registry.Node) bool {
-	carried, err := join(node.Metadata)
-	if err != nil || carried == nil {
-		return false
+	self := s.id.ID()
+	if signer, carried := s.claimed(node); carried {
+		return signer != self || !s.holds(nodeKey{service.Name, node.Id})
 	}
-	raw, err := unpack(carried)
-	if err != nil {
-		return false
-	}
-	if _, err := parseRecord(raw); err != nil {
-		return false
-	}
-	own := s.registered(nodeKey{service.Name, node.Id})
-	return own == nil || own.node().Metadata[partKey(0)] != node.Metadata[partKey(0)]
+	now := time.Now()
+	return slices.ContainsFunc(s.engine.entries(service.Name), func(e *entry) bool {
+		return e.id == node.Id && e.signer() != self && now.Before(e.until())
+	})
 }
 
-// try finds out whether a node can be signed.
+// claimed reports whether a node carries a record, and whose it says it is.
+func (s *signer) claimed(node *registry.Node) (signer string, carried bool) {
+	parts, err := join(node.Metadata)
+	if err != nil || parts == nil {
+		return "", false
+	}
+	raw, err := unpack(parts)
+	if err != nil {
+		return "", false
+	}
+	r, err := parseRecord(raw)
+	if err != nil {
+		return "", false
+	}
+	leaf, err := x509.ParseCertificate(r.certs[0])
+	if err != nil {
+		return "", true
+	}
+	peer, err := identity.PeerFromCertificate(leaf, s.id.Peer().TrustDomain)
+	if err != nil {
+		return "", true
+	}
+	return peer.ID, true
+}
+
+// try finds out whether a node can be signed, before another is registered.
 func (s *signer) try(one *registry.Service) error {
-	trial := copyService(one)
-	trial.Nodes = copyNodes(one.Nodes)
-	_, err := s.sign(trial, 1, false, time.Time{})
+	n := s.enter(nodeKey{one.Name, one.Nodes[0].Id})
+	defer s.leave(n)
+	if err := n.take(); err != nil {
+		return err
+	}
+	defer n.release()
+	_, err := s.signed(n, one)
 	return err
 }
 
-// Deregister takes back what Register registered, authentically: it signs that
-// nothing up to now counts any more, so that nobody can put the record back before
-// the eyes of those who watch. What was not registered here is handed on as it is.
-// The error is the inner registry's, or the configuration's.
-func (r *signedRegistry) Deregister(s *registry.Service, opts ...registry.DeregisterOption) error {
-	l, err := r.use()
-	if err != nil {
-		return err
+// mayRegister refuses early what every peer would refuse.
+func (s *signer) mayRegister(name string) error {
+	self := s.id.Peer()
+	if s.engine.named(self, name) {
+		return nil
 	}
-	if s == nil {
-		return fmt.Errorf("%w: Deregister(nil)", ErrInvalid)
-	}
-	var failed []error
-	for _, node := range s.Nodes {
-		if node != nil {
-			failed = append(failed, l.signer.deregister(s, node, opts))
-		}
-	}
-	return errors.Join(failed...)
+	return fmt.Errorf("%w: %s may not register %s: the service name must be the one in the identity, a DNS name of its certificate, or one that signed.Allow gives it", ErrUnauthorised, self.ID, keys.Quote(name))
 }
+
+func invalid(err error) error { return fmt.Errorf("%w: %w", ErrInvalid, err) }

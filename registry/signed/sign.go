@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
-	"github.com/go-signet/signet/internal/keys"
 	"go-micro.dev/v4/registry"
 )
 
@@ -26,30 +25,42 @@ type signedNode struct {
 // node is the one node.
 func (n *signedNode) node() *registry.Node { return n.service.Nodes[0] }
 
+// copy is for the inner registry, which may keep what it gets.
+func (n *signedNode) copy() *registry.Service {
+	out := copyService(n.service)
+	out.Nodes = copyNodes(n.service.Nodes)
+	return out
+}
+
 // current reports whether n is still what is to be registered.
 func (n *signedNode) current(content, keys [sha256.Size]byte, now time.Time) bool {
 	return n != nil && n.content == content && n.keys == keys && now.Before(n.renew)
 }
 
-// contentOf digests what is to be registered: service has one node.
-func (s *signer) contentOf(service *registry.Service) (content [sha256.Size]byte, err error) {
-	said, err := subject(s.id.ID(), service.Name, service.Version, service.Nodes[0])
-	if err != nil {
-		return content, invalid(err)
+// described is what a record says of a node.
+type described struct {
+	content             [sha256.Size]byte // a digest of the rest
+	subject             []byte
+	endpoints, metadata [digestSize]byte
+}
+
+// describe encodes what is to be registered: service has one node.
+func (s *signer) describe(service *registry.Service) (d described, err error) {
+	if d.subject, err = subject(s.id.ID(), service.Name, service.Version, service.Nodes[0]); err != nil {
+		return d, invalid(err)
 	}
-	endpoints, err := endpointsDigest(service.Endpoints)
-	if err != nil {
-		return content, invalid(err)
+	if d.endpoints, err = endpointsDigest(service.Endpoints); err != nil {
+		return d, invalid(err)
 	}
-	metadata, err := metadataDigest(service.Metadata)
-	if err != nil {
-		return content, invalid(err)
+	if d.metadata, err = metadataDigest(service.Metadata); err != nil {
+		return d, invalid(err)
 	}
 	h := sha256.New()
-	h.Write(endpoints[:])
-	h.Write(metadata[:])
-	h.Write(said)
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	h.Write(d.endpoints[:])
+	h.Write(d.metadata[:])
+	h.Write(d.subject)
+	d.content = [sha256.Size]byte(h.Sum(nil))
+	return d, nil
 }
 
 // keysNow digests what a record is signed with and carries.
@@ -79,7 +90,7 @@ func (s *signer) boxKeys() [][]byte {
 
 // sign makes a record of service's one node, and puts it there. It lasts until the
 // validity is over, and at least until a time.
-func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool, least time.Time) (*signedNode, error) {
+func (s *signer) sign(service *registry.Service, said described, sequence uint64, withdrawn bool, least time.Time) (*signedNode, error) {
 	// First of all: if they change before the record is made, it counts as outdated.
 	sum, err := s.keysNow()
 	if err != nil {
@@ -92,24 +103,13 @@ func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool
 		issued:    now.Unix(),
 		lifetime:  int64(lifetime / time.Second),
 		sequence:  sequence,
+		endpoints: said.endpoints,
+		metadata:  said.metadata,
 		boxKeys:   s.boxKeys(),
 	}
-	n := &signedNode{service: service, keys: sum, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
-	if n.content, err = s.contentOf(service); err != nil {
-		return nil, err
-	}
-	if r.endpoints, err = endpointsDigest(service.Endpoints); err != nil {
-		return nil, invalid(err)
-	}
-	if r.metadata, err = metadataDigest(service.Metadata); err != nil {
-		return nil, invalid(err)
-	}
-	said, err := subject(s.id.ID(), service.Name, service.Version, n.node())
-	if err != nil {
-		return nil, invalid(err)
-	}
+	n := &signedNode{service: service, content: said.content, keys: sum, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
 	r.header = r.encodeHeader()
-	if err := s.seal(r, said); err != nil {
+	if err := s.seal(r, said.subject); err != nil {
 		return nil, err
 	}
 	parts, err := split(r.encode())
@@ -117,9 +117,6 @@ func (s *signer) sign(service *registry.Service, sequence uint64, withdrawn bool
 		return nil, err
 	}
 	carry(n.node(), parts)
-	if s.mdns && !withdrawn {
-		return n, s.checkMDNS(n)
-	}
 	return n, nil
 }
 
@@ -160,14 +157,3 @@ func withoutRoots(chain [][]byte) [][]byte {
 	}
 	return out
 }
-
-// mayRegister refuses early what every peer would refuse.
-func (s *signer) mayRegister(name string) error {
-	self := s.id.Peer()
-	if s.engine.named(self, name) {
-		return nil
-	}
-	return fmt.Errorf("%w: %s may not register %s: the service name must be the one in the identity, a DNS name of its certificate, or one that signed.Allow gives it", ErrUnauthorised, self.ID, keys.Quote(name))
-}
-
-func invalid(err error) error { return fmt.Errorf("%w: %w", ErrInvalid, err) }

@@ -1,11 +1,10 @@
 package signed
 
 import (
-	"crypto/sha256"
-	"errors"
+	"context"
 	"fmt"
+	"maps"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-signet/signet/identity"
@@ -14,9 +13,13 @@ import (
 	"go-micro.dev/v4/registry"
 )
 
-// patience is how long a call for a node waits for an earlier one for the same node,
-// which the inner registry has not answered.
-const patience = 30 * time.Second
+const (
+	// patience is how long a call for a node waits for an earlier one for the same
+	// node, which the inner registry has not answered.
+	patience = 30 * time.Second
+	// farewell is how long Close waits for renewals that are under way.
+	farewell = 5 * time.Second
+)
 
 // signer keeps the nodes of this process registered.
 type signer struct {
@@ -28,33 +31,41 @@ type signer struct {
 	recreate bool // the inner registry ignores what it knows
 	mdns     bool // it sends packets
 
-	warned atomic.Bool // of the size of packets
-
-	mu     sync.Mutex
-	nodes  map[nodeKey]*ownNode
-	closed bool
+	// mu is not held while anything of the inner registry or the logger runs.
+	mu      sync.Mutex
+	nodes   map[nodeKey]*ownNode
+	closed  bool
+	running int           // renewals under way
+	idle    chan struct{} // closed when the last of them ends, if Close waits for it
 }
 
 type nodeKey struct{ service, id string }
 
-// ownNode is a node of this process. It is kept when it is deregistered, for the
-// sake of its sequence.
+// ownNode is a node of this process. It is kept for a while after it was
+// deregistered, for the sake of its sequence.
 type ownNode struct {
+	key nodeKey
 	// turn is held by whoever calls the inner registry for the node, so that calls
 	// do not overtake each other. It is no lock: those who wait for it give up.
 	turn chan struct{}
 
 	// The signer's mu guards the rest.
-	sequence uint64
-	longest  time.Time   // when the last of its records ends
-	live     *signedNode // nil if it is not registered
+	users    int  // calls that have it in hand
+	wanted   bool // Register was called, and Deregister not since
 	opts     []registry.RegisterOption
 	ttl      time.Duration
 	asked    time.Time // when Register was last called
 	timer    *time.Timer
+	sequence uint64
+	longest  time.Time   // when the last of its records ends
+	newest   *signedNode // what is to be registered; nil after a withdrawal
+	held     *signedNode // what the inner registry may hold
+	accepted *signedNode // what it has accepted
+	warned   bool        // of its size
 }
 
-func (s *signer) node(key nodeKey) *ownNode {
+// enter returns a node, for a call that ends with leave.
+func (s *signer) enter(key nodeKey) *ownNode {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[key]
@@ -62,31 +73,45 @@ func (s *signer) node(key nodeKey) *ownNode {
 		if s.nodes == nil {
 			s.nodes = make(map[nodeKey]*ownNode)
 		}
-		n = &ownNode{turn: make(chan struct{}, 1)}
+		s.forget(time.Now())
+		n = &ownNode{key: key, turn: make(chan struct{}, 1)}
 		s.nodes[key] = n
 	}
+	n.users++
 	return n
 }
 
-// registered returns what is registered of a node, nil if nothing is.
-func (s *signer) registered(key nodeKey) *signedNode {
+func (s *signer) leave(n *ownNode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.nodes[key]; n != nil {
-		return n.live
-	}
-	return nil
+	n.users--
+}
+
+// forget makes room: a node that is gone is kept until no record of it counts any
+// more. The caller holds mu.
+func (s *signer) forget(now time.Time) {
+	maps.DeleteFunc(s.nodes, func(_ nodeKey, n *ownNode) bool {
+		return n.users == 0 && n.held == nil && !now.Before(n.longest)
+	})
+}
+
+// holds reports whether this process has registered a node.
+func (s *signer) holds(key nodeKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.nodes[key]
+	return n != nil && n.held != nil
 }
 
 // take waits for the turn of a node.
-func (n *ownNode) take(key nodeKey) error {
+func (n *ownNode) take() error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	select {
 	case n.turn <- struct{}{}:
 		return nil
 	case <-timeout.C:
-		return fmt.Errorf("signed: node %s: the inner registry has not answered an earlier call for %v: look at the registry", keys.Quote(key.id), patience)
+		return fmt.Errorf("signed: node %s: the inner registry has not answered an earlier call for %v: look at the registry", keys.Quote(n.key.id), patience)
 	}
 }
 
@@ -94,71 +119,68 @@ func (n *ownNode) release() { <-n.turn }
 
 // register registers one, a copy of a service with one node.
 func (s *signer) register(one *registry.Service, opts []registry.RegisterOption) error {
-	key := nodeKey{one.Name, one.Nodes[0].Id}
-	n := s.node(key)
-	if err := n.take(key); err != nil {
+	n := s.enter(nodeKey{one.Name, one.Nodes[0].Id})
+	defer s.leave(n)
+	if err := n.take(); err != nil {
 		return err
 	}
 	defer n.release()
+	next, err := s.signed(n, one)
+	if err != nil {
+		return err
+	}
+	if err := s.want(n, opts); err != nil {
+		return err
+	}
+	return s.place(n, next)
+}
 
+// want notes that Register was called.
+func (s *signer) want(n *ownNode, opts []registry.RegisterOption) error {
 	var o registry.RegisterOptions
 	for _, opt := range opts {
 		opt(&o)
 	}
-	content, err := s.contentOf(one)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	n.wanted, n.opts, n.ttl, n.asked = true, opts, o.TTL, time.Now()
+	return nil
+}
+
+// signed returns one as it is to be registered: what was signed last, if it is still
+// that, or else a new record. The caller has the turn.
+func (s *signer) signed(n *ownNode, one *registry.Service) (*signedNode, error) {
+	said, err := s.describe(one)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sum, err := s.keysNow()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.mu.Lock()
-	was := n.live
-	n.opts, n.ttl, n.asked = opts, o.TTL, time.Now()
+	was := n.newest
 	s.mu.Unlock()
-	if was.current(content, sum, time.Now()) {
-		return s.hand(was, opts)
+	if was.current(said.content, sum, time.Now()) {
+		return was, nil
 	}
-	return s.renewed(key, n, one, was)
-}
-
-// renewed signs one and puts it in the place of was. The caller has the turn.
-func (s *signer) renewed(key nodeKey, n *ownNode, one *registry.Service, was *signedNode) error {
 	sequence, _ := s.next(n)
-	next, err := s.sign(one, sequence, false, time.Time{})
+	next, err := s.sign(one, said, sequence, false, time.Time{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
-	}
-	opts := n.opts
-	n.longest = later(n.longest, next.expires)
-	if was != nil {
-		// next may get through even if the calls below fail, and then was is refused.
-		was.renew = time.Time{}
-	}
-	s.mu.Unlock()
-	if was != nil && s.recreate {
-		if err := s.inner.Deregister(was.copy()); err != nil {
-			return fmt.Errorf("signed: replace node %s: %w", keys.Quote(key.id), err)
+	if s.mdns {
+		if err := s.checkMDNS(n, next); err != nil {
+			return nil, err
 		}
-	}
-	if err := s.hand(next, opts); err != nil {
-		return err
-	}
-	in := time.Until(next.renew)
-	if sum, err := s.keysNow(); err == nil && sum != next.keys {
-		in = 0 // they changed meanwhile
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n.live = next
-	s.schedule(key, n, in)
-	return nil
+	n.newest, n.longest = next, later(n.longest, next.expires)
+	return next, nil
 }
 
 // next returns the sequence of a node's next record, and when its last one ends. It
@@ -175,109 +197,76 @@ func (s *signer) next(n *ownNode) (sequence uint64, longest time.Time) {
 	return n.sequence, n.longest
 }
 
-// hand hands a node to the inner registry, which may keep what it gets.
-func (s *signer) hand(n *signedNode, opts []registry.RegisterOption) error {
-	if err := s.inner.Register(n.copy(), opts...); err != nil {
-		return fmt.Errorf("signed: %w", err)
-	}
-	return nil
-}
-
-func (n *signedNode) copy() *registry.Service {
-	out := copyService(n.service)
-	out.Nodes = copyNodes(n.service.Nodes)
-	return out
-}
-
-// deregister takes a node back.
-func (s *signer) deregister(service *registry.Service, node *registry.Node, opts []registry.DeregisterOption) error {
-	key := nodeKey{service.Name, node.Id}
+// place puts next where the inner registry has what it holds of the node, and has it
+// renewed in time. An error does not tell whether next has arrived, so from then on
+// nothing older may be registered: it would be taken for a replay. The caller has the
+// turn.
+func (s *signer) place(n *ownNode, next *signedNode) error {
 	s.mu.Lock()
-	n := s.nodes[key]
+	held := n.held
 	s.mu.Unlock()
-	if n == nil {
-		return s.forward(service, node, opts)
-	}
-	if err := n.take(key); err != nil {
-		return err
-	}
-	defer n.release()
-	s.mu.Lock()
-	was := n.live
-	n.live = nil
-	if n.timer != nil {
-		n.timer.Stop()
-	}
-	s.mu.Unlock()
-	if was == nil {
-		return s.forward(service, node, opts)
-	}
-	gone, err := s.withdraw(n, was)
-	if err != nil {
-		s.log.Logf(logger.WarnLevel, "signed: node %s is deregistered without a signed withdrawal: %v", keys.Quote(key.id), err)
-		gone = was
-	}
-	if err := s.inner.Deregister(gone.copy(), opts...); err != nil {
-		return fmt.Errorf("signed: %w", err)
-	}
-	return nil
-}
-
-// forward hands on the deregistration of what we have not registered.
-func (s *signer) forward(service *registry.Service, node *registry.Node, opts []registry.DeregisterOption) error {
-	out := &registry.Service{Name: service.Name, Version: service.Version, Nodes: []*registry.Node{copyNode(node)}}
-	if err := s.inner.Deregister(out, opts...); err != nil {
-		return fmt.Errorf("signed: %w", err)
-	}
-	return nil
-}
-
-// withdraw signs that a node is gone, and publishes it where what is registered is
-// overwritten. It has to outlast every record of the node.
-func (s *signer) withdraw(n *ownNode, was *signedNode) (*signedNode, error) {
-	sequence, longest := s.next(n)
-	one := was.copy()
-	carry(one.Nodes[0], nil)
-	gone, err := s.sign(one, sequence, true, longest)
-	if err != nil {
-		return nil, err
-	}
-	if s.recreate {
-		return gone, nil // Deregister carries it
-	}
-	s.mu.Lock()
-	opts := n.opts
-	s.mu.Unlock()
-	return gone, s.hand(gone, opts)
-}
-
-// close stops renewals. One that is under way may still end.
-func (s *signer) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	for _, n := range s.nodes {
-		if n.timer != nil {
-			n.timer.Stop()
+	if s.recreate && held != nil && held != next {
+		if err := s.inner.Deregister(held.copy()); err != nil {
+			return fmt.Errorf("signed: replace node %s: %w", keys.Quote(n.key.id), err)
 		}
 	}
+	if err := s.hand(n, next); err != nil {
+		return err
+	}
+	s.settle(n, next)
+	return nil
 }
 
-var errStale = errors.New("its service has not called Register within its TTL")
+// hand hands a node to the inner registry, which may keep what it gets. The context
+// of the options may have ended with the Register call that they are from.
+func (s *signer) hand(n *ownNode, next *signedNode) error {
+	s.mu.Lock()
+	n.held = next
+	opts := append(append([]registry.RegisterOption(nil), n.opts...), func(o *registry.RegisterOptions) {
+		if o.Context != nil {
+			o.Context = context.WithoutCancel(o.Context)
+		}
+	})
+	s.mu.Unlock()
+	if err := s.inner.Register(next.copy(), opts...); err != nil {
+		return fmt.Errorf("signed: %w", err)
+	}
+	return nil
+}
 
-// due decides whether the timer of a node finds something to do. If there is nothing
-// yet, because Register came first or trust changed for others only, it is set again.
-func (s *signer) due(key nodeKey, n *ownNode, sum [sha256.Size]byte) (was *signedNode, err error) {
+// settle notes that the inner registry has accepted a record, and when it is to be
+// replaced.
+func (s *signer) settle(n *ownNode, next *signedNode) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed || n.live == nil:
-		return nil, nil
-	case n.live.current(n.live.content, sum, time.Now()):
-		s.schedule(key, n, time.Until(n.live.renew))
-		return nil, nil
-	case n.ttl > 0 && time.Since(n.asked) > n.ttl:
-		return nil, errStale
+	n.accepted = next
+	in := time.Until(next.renew)
+	// Under mu, so that identityChanged cannot come between and be missed.
+	if sum, err := s.keysNow(); err == nil && sum != next.keys {
+		in = 0
 	}
-	return n.live, nil
+	s.schedule(n, in)
+}
+
+// close stops renewals, and waits for those that are under way, but not for long.
+func (s *signer) close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, n := range s.nodes {
+		n.stop()
+	}
+	if s.running > 0 {
+		s.idle = make(chan struct{})
+	}
+	idle := s.idle
+	s.mu.Unlock()
+	if idle == nil {
+		return
+	}
+	timeout := time.NewTimer(farewell)
+	defer timeout.Stop()
+	select {
+	case <-idle:
+	case <-timeout.C:
+	}
 }
