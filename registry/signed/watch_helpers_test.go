@@ -3,6 +3,7 @@ package signed_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-signet/signet/identity"
 	"go-micro.dev/v4/registry"
 )
 
@@ -161,4 +163,33 @@ func (k keeper) Deregister(s *registry.Service, _ ...registry.DeregisterOption) 
 	}
 	k.push(event("delete", s))
 	return nil
+}
+
+// replace takes over what another board holds, and tells nobody.
+func (b *board) replace(other *board) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.records = slices.Clone(other.records)
+}
+
+func closeRegistry(t testing.TB, r registry.Registry) {
+	t.Helper()
+	if err := r.(io.Closer).Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
+func mustDeregister(t testing.TB, r registry.Registry, s *registry.Service) {
+	t.Helper()
+	if err := r.Deregister(s); err != nil {
+		t.Fatalf("Deregister: %v", err)
+	}
+}
+
+// wantBound compares who is bound to an address.
+func wantBound(t testing.TB, id *identity.Identity, address string, want ...string) {
+	t.Helper()
+	if got, _ := id.Directory().Bound(address); !slices.Equal(got, want) {
+		t.Errorf("bound to %s: %v, want %v", address, got, want)
+	}
 }
