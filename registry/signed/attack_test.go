@@ -110,3 +110,45 @@ func TestAlteredForeignNodesAreNotSigned(t *testing.T) {
 		t.Errorf("got %v, want ErrForeign", err)
 	}
 }
+
+// TestOldDeleteEndsNoNewerRecord: a watcher that is behind hears of the end of a
+// record which lookups, or other watchers, know to be replaced.
+func TestOldDeleteEndsNoNewerRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		id := f.issue("reader")
+		reader, service := wrap(t, inner, id), f.registry("greeter", inner)
+		mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+		o := observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
+		old := inner.one(t, "greeter")
+		changed := node("a", "10.0.0.1:8000")
+		changed.Metadata["region"] = "eu-2"
+		late := inner.detach()
+		mustRegister(t, service, greeter(changed))
+		inner.attach(late)
+		wantNodes(t, reader, "greeter", "a@10.0.0.1:8000")
+		inner.push(event("delete", old))
+		synctest.Wait()
+		if got, _ := id.Directory().Bound("10.0.0.1:8000"); len(got) != 1 {
+			t.Errorf("the address of a live node is bound to %v", got)
+		}
+		time.Sleep(time.Minute)
+		o.want(t, "update 1.2.3 a@10.0.0.1:8000")
+	})
+}
+
+// detach has nobody watch for a while, attach puts it right again.
+func (b *board) detach() []*boardWatcher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	was := b.watchers
+	b.watchers = nil
+	return was
+}
+
+func (b *board) attach(watchers []*boardWatcher) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watchers = watchers
+}

@@ -1,6 +1,7 @@
 package signed
 
 import (
+	"slices"
 	"time"
 
 	"go-micro.dev/v4/registry"
@@ -66,7 +67,7 @@ func (w *watcher) deleted(s *registry.Service) {
 		key := nodeKey{s.Name, node.Id}
 		w.touch(key)
 		switch recreate := w.live.signer.recreate; {
-		case withdrawn[node.Id] || !recreate:
+		case withdrawn[node.Id] || !recreate && !w.overtaken(key, node):
 			w.forget(key)
 		case w.view.find(key) != nil:
 			w.doubt(key)
@@ -77,6 +78,18 @@ func (w *watcher) deleted(s *registry.Service) {
 	if !named && len(w.view.known[s.Name]) > 0 {
 		w.want(s.Name, errand{at: time.Now().Add(settleTime), absence: true})
 	}
+}
+
+// overtaken reports whether lookups or other watchers have seen a newer record of a
+// node than the one whose end we hear of: then it is the end of that one only.
+func (w *watcher) overtaken(key nodeKey, node *registry.Node) bool {
+	ended := recordOf(node)
+	if m := w.view.find(key); ended == nil && m != nil && m.entry != nil {
+		ended = m.entry.record
+	}
+	return ended != nil && slices.ContainsFunc(w.engine.state(key.service, false).named(key.id), func(n *entry) bool {
+		return !n.left && n.record.sequence > ended.sequence
+	})
 }
 
 // forget makes a node unknown whose registry does not have it: here and in the peer
@@ -94,7 +107,7 @@ func (w *watcher) withdrawals(s *registry.Service) map[string]bool {
 	claimed := *s
 	claimed.Nodes = nil
 	for _, node := range s.Nodes {
-		if node != nil && claimsWithdrawal(node) {
+		if r := recordOf(node); r != nil && r.withdrawn {
 			claimed.Nodes = append(claimed.Nodes, node)
 		}
 	}
@@ -110,19 +123,25 @@ func (w *watcher) withdrawals(s *registry.Service) map[string]bool {
 	return out
 }
 
-// claimsWithdrawal reports whether a node carries what looks like a withdrawal. Other
-// deletes carry the last record or none, and are not worth a verdict.
-func claimsWithdrawal(node *registry.Node) bool {
+// recordOf returns the record that a node carries, whether or not it verifies; nil if
+// there is none. Deletes carry a withdrawal, the last record or none.
+func recordOf(node *registry.Node) *record {
+	if node == nil {
+		return nil
+	}
 	carried, err := join(node.Metadata)
 	if err != nil || carried == nil {
-		return false
+		return nil
 	}
 	raw, err := unpack(carried)
 	if err != nil {
-		return false
+		return nil
 	}
 	r, err := parseRecord(raw)
-	return err == nil && r.withdrawn
+	if err != nil {
+		return nil
+	}
+	return r
 }
 
 // mail follows what the engine has found out.
