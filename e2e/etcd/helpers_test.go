@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,9 @@ import (
 const long = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(oldPluginEnv); addr != "" {
+		os.Exit(oldPlugin(addr))
+	}
 	// What go-micro starts and never stops: its config package when it is imported,
 	// its memory registry, and the cache of its selector.
 	goleak.VerifyTestMain(m,
@@ -28,6 +32,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
 	)

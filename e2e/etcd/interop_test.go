@@ -2,6 +2,9 @@ package etcd_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -15,20 +18,35 @@ import (
 	"go-micro.dev/v4/server"
 )
 
+// oldPluginEnv makes the test binary a process that uses go-micro's own etcd plugin
+// against the address in it: that plugin's client cannot be closed.
+const oldPluginEnv = "SIGNET_TEST_OLD_ETCD_PLUGIN"
+
+// oldPlugin registers billing, and prints where it finds greeter.
+func oldPlugin(addr string) int {
+	r := old.NewRegistry(registry.Addrs(addr))
+	err := r.Register(node("billing", "1", "10.0.0.2:80"), registry.RegisterTTL(time.Minute))
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Print(addressOf(r, "greeter"))
+	return 0
+}
+
 // TestOldPlugin has records go both ways between go-micro's own plugin and ours.
 func TestOldPlugin(t *testing.T) {
 	s := etcdtest.Start(t)
 	ours := inClear(t, []string{s.Addr()}, etcd.Identity(issue(t, authority(t, "shop.internal"), "greeter")))
-	theirs := old.NewRegistry(registry.Addrs(s.Addr()))
 	register(t, ours, node("greeter", "1", "10.0.0.1:80"), time.Minute)
-	register(t, theirs, node("billing", "1", "10.0.0.2:80"), time.Minute)
-	for _, r := range []registry.Registry{ours, theirs} {
-		if got := addressOf(r, "greeter"); got != "10.0.0.1:80" {
-			t.Errorf("%T: greeter is at %q", r, got)
-		}
-		if got := addressOf(r, "billing"); got != "10.0.0.2:80" {
-			t.Errorf("%T: billing is at %q", r, got)
-		}
+	theirs := exec.CommandContext(t.Context(), os.Args[0])
+	theirs.Env = append(os.Environ(), oldPluginEnv+"="+s.Addr())
+	out, err := theirs.Output()
+	if err != nil || string(out) != "10.0.0.1:80" {
+		t.Errorf("the old plugin finds greeter at %q: %v", out, err)
+	}
+	if got := addressOf(ours, "billing"); got != "10.0.0.2:80" {
+		t.Errorf("billing is at %q", got)
 	}
 }
 
@@ -51,9 +69,11 @@ func TestRealService(t *testing.T) {
 	s := etcdtest.Start(t, etcdtest.TLS(a))
 	at := registry.Addrs(s.Addr())
 	caller := open(t, at, etcd.Identity(issue(t, a, "caller")))
+	choose := selector.NewSelector(selector.Registry(caller))
+	t.Cleanup(func() { _ = choose.Close() })
 	c := client.NewClient(
 		client.Registry(caller), client.Broker(broker.NewMemoryBroker()), client.RequestTimeout(long),
-		client.Selector(selector.NewSelector(selector.Registry(caller))),
+		client.Selector(choose),
 	)
 	for range 2 {
 		own := open(t, at, etcd.Identity(issue(t, a, "greeter")))
