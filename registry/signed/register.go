@@ -104,8 +104,8 @@ func (s *signer) foreign(service *registry.Service, node *registry.Node) bool {
 		return signer != self || !s.holds(nodeKey{service.Name, node.Id})
 	}
 	now := time.Now()
-	return slices.ContainsFunc(s.engine.entries(service.Name), func(e *entry) bool {
-		return e.id == node.Id && e.signer() != self && now.Before(e.until())
+	return slices.ContainsFunc(s.engine.state(service.Name, false).named(node.Id), func(e *entry) bool {
+		return e.signer() != self && now.Before(e.until())
 	})
 }
 
