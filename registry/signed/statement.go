@@ -55,29 +55,19 @@ func (s *statement) string(what, v string) {
 }
 
 func (s *statement) strings(what string, m map[string]string, skip func(key string) bool) {
-	switch {
-	case s.err != nil:
-		return
-	case len(m) > MaxMetadataKeys+partsMost:
-		s.fail("%w: %s: %d entries: at most %d", errLimit, what, len(m), MaxMetadataKeys)
+	if s.err != nil {
 		return
 	}
-	left := s.most - len(s.out)
-	sorted := make([]string, 0, len(m))
-	for key, value := range m {
-		if skip != nil && skip(key) {
-			continue
-		}
-		if len(key) > left || len(value) > left-len(key) { // before they are sorted
-			s.fail("%w: %s: more than %d bytes in all", errLimit, what, s.most)
+	sorted := make([]string, 0, min(len(m), MaxMetadataKeys))
+	for key := range m {
+		switch {
+		case skip != nil && skip(key):
+		case len(sorted) == MaxMetadataKeys:
+			s.fail("%w: %s: more than %d entries", errLimit, what, MaxMetadataKeys)
 			return
+		default:
+			sorted = append(sorted, key)
 		}
-		left -= len(key) + len(value)
-		sorted = append(sorted, key)
-	}
-	if len(sorted) > MaxMetadataKeys {
-		s.fail("%w: %s: %d entries: at most %d", errLimit, what, len(sorted), MaxMetadataKeys)
-		return
 	}
 	slices.Sort(sorted)
 	s.number(len(sorted))
@@ -206,19 +196,22 @@ func checkSizes(service, version string, node *registry.Node) error {
 		return over("a node id", int64(len(node.Id)), MaxNodeID)
 	case len(node.Address) > MaxAddress:
 		return over("an address", int64(len(node.Address)), MaxAddress)
-	case len(node.Metadata) > MaxMetadataKeys+partsMost:
-		return fmt.Errorf("%w: %d entries of node metadata: at most %d", errLimit, len(node.Metadata), MaxMetadataKeys)
 	case service == "" || node.Id == "":
 		return fmt.Errorf("%w: a node without a service name or an id", errMalformed)
 	}
 	const mostOurs = partsMost * (len(partPrefix) + 2 + partSize)
 	var plain, ours int64 // the sum of two lengths may not fit in 32 bits
+	entries := 0
 	for key, value := range node.Metadata {
 		if reserved(key) {
 			ours += int64(len(key)) + int64(len(value))
 		} else {
 			plain += int64(len(key)) + int64(len(value))
+			entries++
 		}
+	}
+	if entries > MaxMetadataKeys {
+		return fmt.Errorf("%w: %d entries of node metadata: at most %d", errLimit, entries, MaxMetadataKeys)
 	}
 	if plain > MaxNodeMetadata {
 		return over("node metadata", plain, MaxNodeMetadata)

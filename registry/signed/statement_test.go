@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -223,6 +224,10 @@ func TestStatementLimits(t *testing.T) {
 				maps.Copy(n.Metadata, manyParts(partsMost))
 			})
 		},
+		"entries of node metadata without a signature": func(more int) error {
+			// InsecureAudit lets unsigned nodes through, but none over a limit.
+			return checkSizes("s", "", &registry.Node{Id: "1", Metadata: entries(MaxMetadataKeys + more)})
+		},
 		"record in a value": func(more int) error {
 			return node("s", "", func(n *registry.Node) {
 				n.Metadata = map[string]string{"signet-0": long(partsMost*(partSize+len("signet-nn")) - len("signet-0") + more)}
@@ -317,6 +322,18 @@ func TestNoDigestOfAPart(t *testing.T) {
 	}
 	if out, err := subject(sampleSigner, "s", "", &registry.Node{Id: "\xff"}); err == nil || out != nil {
 		t.Errorf("%q (%v)", out, err)
+	}
+}
+
+// TestEntriesTakeNoMemory: what is over the limit is not copied to find that out.
+func TestEntriesTakeNoMemory(t *testing.T) {
+	many := entries(100_000)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := metadataDigest(many)
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, errLimit) || got > 256<<10 {
+		t.Errorf("%d bytes, %v", got, err)
 	}
 }
 
