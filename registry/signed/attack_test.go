@@ -2,6 +2,7 @@ package signed_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -151,4 +152,43 @@ func (b *board) attach(watchers []*boardWatcher) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.watchers = watchers
+}
+
+// TestNodeIsNotTakenFromItsService: another who may register the same name signs for
+// our node. We must not take it for theirs, and let ours run out.
+func TestNodeIsNotTakenFromItsService(t *testing.T) {
+	inner, f := newBoard(), newFleet(t)
+	both := signed.Allow("greeter", "mallory")
+	service, mallory := f.registry("greeter", inner, both), f.registry("mallory", inner, both)
+	mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+	mustRegister(t, mallory, greeter(node("a", "10.6.6.6:1")))
+	wantNodes(t, service, "greeter", "a@10.6.6.6:1")
+	mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+	wantNodes(t, f.registry("reader", inner, both), "greeter", "a@10.0.0.1:8000")
+}
+
+// TestManyEndpointsBesideAlteredMetadata: an answer whose parts do not all verify is
+// put together node by node, which must not compare all endpoints with all.
+func TestManyEndpointsBesideAlteredMetadata(t *testing.T) {
+	inner := newBoard()
+	inner.forge(func([]*registry.Service) []*registry.Service {
+		s := greeter(many(16000)...)
+		for i := range signed.MaxEndpoints {
+			s.Endpoints = append(s.Endpoints, &registry.Endpoint{Name: fmt.Sprintf("%0500d", i)})
+		}
+		s.Endpoints = s.Endpoints[1:]
+		s.Metadata = map[string]string{"team": "\xff"}
+		return []*registry.Service{s}
+	})
+	r := newFleet(t).registry("reader", inner, signed.InsecureAudit())
+	done := make(chan int)
+	go func() { done <- len(found(t, r, "greeter")) }()
+	select {
+	case got := <-done:
+		if got != 16000 {
+			t.Errorf("got %d nodes", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("not within 20s")
+	}
 }

@@ -14,6 +14,7 @@ import (
 // first; anybody who writes to the registry can fill the second.
 const (
 	maxKnown     = 65536
+	maxNodes     = 16384 // nodes of one service, so that it leaves others room
 	maxNegatives = 32768
 	maxOffers    = 16384 // nodes of one answer that are looked at
 	maxAlike     = 4     // versions of one node that are remembered at once
@@ -168,6 +169,9 @@ func (s *serviceState) enter(e *entry, now time.Time, known *atomic.Int64) (repl
 			return nil, err
 		}
 	} else {
+		if len(s.nodes) >= maxNodes {
+			return nil, reject(Limit, "%d nodes of the service are known already", maxNodes)
+		}
 		if known.Add(1) > maxKnown {
 			known.Add(-1)
 			return nil, reject(Limit, "%d nodes are known already", maxKnown)

@@ -279,7 +279,7 @@ func (e *engine) recheck() {
 		switch {
 		case err != nil:
 			e.drop(n)
-		case !until.Equal(n.trust.until):
+		case !n.left && !until.Equal(n.trust.until):
 			_, _ = e.renew(n, trust{n.trust.generation, peer, until}, generation)
 		}
 	}

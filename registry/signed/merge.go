@@ -81,6 +81,9 @@ func (s *shared) with(v *verdict) *shared {
 }
 
 func commonEndpoints(a, b []*registry.Endpoint) []*registry.Endpoint {
+	if sameEndpoints(a, b) { // as they mostly are, and then it costs little
+		return a
+	}
 	var out []*registry.Endpoint
 	for _, e := range a {
 		if e != nil && slices.ContainsFunc(b, func(other *registry.Endpoint) bool { return sameEndpoint(e, other) }) {
