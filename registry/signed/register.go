@@ -97,14 +97,15 @@ func (s *signer) own(service *registry.Service) ([]*registry.Service, error) {
 // foreign reports whether a node is somebody else's. A service registers itself
 // without a record, so a node with one comes from a registry; that the record may not
 // verify, or not any more, makes it no better. One that bears our own ID is a
-// replica's, unless this process has registered the node.
+// replica's, unless this process has registered the node. And a node that we have
+// registered stays ours, whoever else registers its ID: they could let ours run out.
 func (s *signer) foreign(service *registry.Service, node *registry.Node) bool {
-	self := s.id.ID()
+	self, held := s.id.ID(), s.holds(nodeKey{service.Name, node.Id})
 	if signer, carried := s.claimed(node); carried {
-		return signer != self || !s.holds(nodeKey{service.Name, node.Id})
+		return signer != self || !held
 	}
 	now := time.Now()
-	return slices.ContainsFunc(s.engine.state(service.Name, false).named(node.Id), func(e *entry) bool {
+	return !held && slices.ContainsFunc(s.engine.state(service.Name, false).named(node.Id), func(e *entry) bool {
 		return e.signer() != self && now.Before(e.until())
 	})
 }
