@@ -15,6 +15,7 @@ type ledger struct {
 	*board
 	name  string // "ledger", if empty
 	keeps bool   // ignores a Register of what it knows
+	carry bool   // tells watchers of a deletion in the words of Deregister
 
 	mu     sync.Mutex
 	calls  []call
@@ -53,6 +54,17 @@ func (l *ledger) Register(s *registry.Service, opts ...registry.RegisterOption) 
 func (l *ledger) Deregister(s *registry.Service, _ ...registry.DeregisterOption) error {
 	if err := l.note(call{op: "deregister", service: unpin(textOf(s))}); err != nil {
 		return err
+	}
+	if l.carry {
+		l.board.mu.Lock()
+		defer l.board.mu.Unlock()
+		for _, n := range s.Nodes {
+			if i := l.at(s.Name, n.Id); i >= 0 {
+				l.records = slices.Delete(l.records, i, i+1)
+			}
+		}
+		l.tell("delete", textOf(s))
+		return nil
 	}
 	return l.board.Deregister(s)
 }
