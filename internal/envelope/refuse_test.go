@@ -1,0 +1,153 @@
+package envelope
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"math"
+	"testing"
+)
+
+// TestHeaderRefused: headers that a sender could write and no receiver may accept.
+func TestHeaderRefused(t *testing.T) {
+	sender, a, b := newParty(t, "shop"), newParty(t, "a"), newParty(t, "b")
+	e, err := Parse(seal(t, newEpoch(t, params(sender, a, b)), message(""), true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ParseHeader(e.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := func(f func(*Header)) []byte {
+		h := *parsed
+		f(&h)
+		return h.encode()
+	}
+	long := bytes.Clone(e.Header)
+	long[3] |= 0x80 // the length of the sender's ID, in two bytes
+	long = append(long[:4:4], append([]byte{0}, long[4:]...)...)
+	for name, tc := range map[string]struct {
+		header []byte
+		want   error
+	}{
+		"pairwise for two":       {change(func(h *Header) { h.Mode = Pairwise }), ErrMalformed},
+		"unknown mode":           {change(func(h *Header) { h.Mode = 3 }), ErrSuite},
+		"no recipients":          {change(func(h *Header) { h.KeyIDs = nil }), ErrMalformed},
+		"no messages":            {change(func(h *Header) { h.Most = 0 }), ErrLimit},
+		"too many messages":      {change(func(h *Header) { h.Most = MaxMessages + 1 }), ErrLimit},
+		"no time":                {change(func(h *Header) { h.NotAfter = h.Created }), ErrMalformed},
+		"extended":               {append(bytes.Clone(e.Header), 0), ErrMalformed},
+		"truncated":              {e.Header[:len(e.Header)-1], ErrMalformed},
+		"a number in long form":  {long, ErrMalformed},
+		"too many recipients":    {change(func(h *Header) { h.KeyIDs = make([][]byte, MaxRecipients+1) }), ErrLimit},
+		"larger than any can be": {make([]byte, maxHeader+1), ErrLimit},
+	} {
+		if _, err := ParseHeader(tc.header); !errors.Is(err, tc.want) {
+			t.Errorf("%s: error is %v, want %v", name, err, tc.want)
+		}
+	}
+}
+
+// TestEnvelopeRefused: parts that do not belong together.
+func TestEnvelopeRefused(t *testing.T) {
+	sender, to := newParty(t, "shop"), newParty(t, "billing")
+	m := message("x")
+	raw := seal(t, newEpoch(t, params(sender, to)), m, true)
+	parse := func() *Envelope {
+		e, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	r := newReader(t, raw, to)
+	openAs := func(e *Envelope) error {
+		_, err := r.Open(nil, e, m.Topic, m.Clear, nil)
+		return err
+	}
+	if err := openAs(parse()); err != nil {
+		t.Fatal(err)
+	}
+	e := parse()
+	e.Epoch[0] ^= 1 // the prefix, which is authenticated, says otherwise
+	if err := openAs(e); !errors.Is(err, ErrTampered) {
+		t.Errorf("another epoch: %v", err)
+	}
+	e = parse()
+	e.Suite = ChaCha20Poly1305
+	if err := openAs(e); !errors.Is(err, ErrTampered) {
+		t.Errorf("another suite: %v", err)
+	}
+	if _, err := Unwrap(e, to.id, to.key); !errors.Is(err, ErrMalformed) {
+		t.Errorf("an epoch of another suite: %v", err)
+	}
+	e = parse()
+	e.Grants = append(bytes.Clone(e.Grants), e.Grants...)
+	if _, err := Unwrap(e, to.id, to.key); !errors.Is(err, ErrMalformed) {
+		t.Errorf("two grants for one key: %v", err)
+	}
+	// A ciphertext that has no room for its tag.
+	short := append(bytes.Clone(e.prefix), 3, 1, 2, 3)
+	short[len(magic)+2] = 0
+	if _, err := Parse(short); !errors.Is(err, ErrMalformed) {
+		t.Errorf("a ciphertext of three bytes: %v", err)
+	}
+	if _, err := Parse(make([]byte, MaxSize+1)); !errors.Is(err, ErrLimit) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+// TestSignatureRefused: in mode Signed nothing opens without the caller's consent.
+func TestSignatureRefused(t *testing.T) {
+	sender, to := newParty(t, "shop"), newParty(t, "billing")
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := params(sender, to)
+	p.Sign = func(digest []byte) ([]byte, error) { return ed25519.Sign(private, digest), nil }
+	verify := func(digest, signature []byte) bool { return ed25519.Verify(public, digest, signature) }
+	m := message("x")
+	raw := seal(t, newEpoch(t, p), m, true)
+	if _, err := open(raw, to, m, verify); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		raw    []byte
+		verify func(digest, signature []byte) bool
+		want   error
+	}{
+		"nobody to ask": {raw, nil, ErrTampered},
+		"refused":       {raw, func(_, _ []byte) bool { return false }, ErrTampered},
+		"extended":      {append(bytes.Clone(raw), 0), verify, ErrMalformed},
+		"cut":           {raw[:len(raw)-1], verify, ErrMalformed},
+		"changed":       {append(bytes.Clone(raw[:len(raw)-1]), raw[len(raw)-1]^1), verify, ErrTampered},
+	} {
+		if _, err := open(tc.raw, to, m, tc.verify); !errors.Is(err, tc.want) {
+			t.Errorf("%s: error is %v, want %v", name, err, tc.want)
+		}
+	}
+	for name, sign := range map[string]func([]byte) ([]byte, error){
+		"an error":     func([]byte) ([]byte, error) { return nil, errors.New("no") },
+		"no signature": func([]byte) ([]byte, error) { return nil, nil },
+		"a long one":   func([]byte) ([]byte, error) { return make([]byte, MaxSignature+1), nil },
+	} {
+		p.Sign = sign
+		if out, err := newEpoch(t, p).Seal(nil, m, [RandomSize]byte{}, false); err == nil || out != nil {
+			t.Errorf("signing with %s: %d bytes, %v", name, len(out), err)
+		}
+	}
+}
+
+// TestCounterDoesNotWrap: an epoch that is used up stays so, however often it is asked.
+func TestCounterDoesNotWrap(t *testing.T) {
+	e := newEpoch(t, params(newParty(t, "shop"), newParty(t, "billing")))
+	e.counter.Store(math.MaxUint32)
+	for range 3 {
+		if _, err := e.Seal(nil, message("x"), [RandomSize]byte{}, false); !errors.Is(err, ErrExhausted) {
+			t.Errorf("error is %v", err)
+		}
+	}
+}
