@@ -133,6 +133,7 @@ func (w *watcher) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		w.view.flush()
 		w.ask()
 		if at := earliest(w.ends, w.due()); at.IsZero() {
 			timer.Stop()

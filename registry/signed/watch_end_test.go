@@ -61,6 +61,7 @@ func TestNodesEndInTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, f.issue("greeter"), greeter(node("long", addressA)), signed.Validity(time.Hour))
 		o.want(t, "create 1.2.3 long@"+addressA)
 		orphan(t, inner, f.issue("greeter"), greeter(node("short", addressB)), signed.Validity(time.Minute))
@@ -79,6 +80,7 @@ func TestRenewalIsNoEnd(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		reader := f.registry("reader", inner)
 		o := observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
 		mustRegister(t, f.registry("greeter", inner), greeter(node("a", addressA)))
 		sleep(3 * signed.DefaultValidity)
 		for _, what := range o.take()[1:] {
@@ -97,6 +99,7 @@ func TestWhatALookupHasRenewedDoesNotEnd(t *testing.T) {
 		reader := f.registry("reader", inner)
 		id := f.issue("greeter")
 		o := observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, id, greeter(node("a", addressA)))
 		o.want(t, "create 1.2.3 a@"+addressA)
 		sleep(5 * time.Minute)
@@ -118,6 +121,7 @@ func TestWhatWasRenewedUnnoticedComesBack(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		id := f.issue("greeter")
 		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, id, greeter(node("a", addressA)))
 		o.want(t, "create 1.2.3 a@"+addressA)
 		sleep(5 * time.Minute)
@@ -183,6 +187,7 @@ func TestWhatIsTrustedAfterAllIsTold(t *testing.T) {
 					return nil
 				}))
 				o := observe(t, reader, watched.opts...)
+				synctest.Wait()
 				mustRegister(t, f.registry("greeter", inner), greeter(node("a", addressA)))
 				o.want(t)
 				open.Store(true)
@@ -200,6 +205,7 @@ func TestDirectoryForgetsWhatIsDeleted(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		self, id := f.issue("reader"), f.issue("greeter")
 		o := observe(t, wrap(t, inner, self), registry.WatchService("greeter"))
+		synctest.Wait()
 		greets := wrap(t, inner, id)
 		for _, end := range []struct {
 			name string
@@ -230,6 +236,7 @@ func TestSameBytesComeBackAfterADelete(t *testing.T) {
 		self, id := f.issue("reader"), f.issue("greeter")
 		reader := wrap(t, inner, self)
 		slow, o := observe(t, reader, registry.WatchService("greeter")), observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, id, greeter(node("a", addressA)))
 		o.want(t, "create 1.2.3 a@"+addressA)
 		slow.want(t, "create 1.2.3 a@"+addressA)

@@ -151,6 +151,7 @@ func TestFailingWatchIsNotHammered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, f := &dropper{board: newBoard()}, newFleet(t)
 		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
+		synctest.Wait()
 		sleep(10 * time.Minute)
 		if n := inner.watched.Load(); n < 15 || n > 60 {
 			t.Errorf("watched %d times in 10 minutes, want at most every 15 s in the end", n)

@@ -18,6 +18,7 @@ func TestNewRecordIsNoDeletion(t *testing.T) {
 		reader := f.registry("reader", inner, signed.Recreate())
 		mustRegister(t, f.registry("greeter", inner, signed.Recreate()), greeter(node("a", addressA)))
 		o := observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
 		sleep(3 * signed.DefaultRecreateValidity)
 		got := o.take()
 		if len(got) < 3 {
@@ -124,6 +125,7 @@ func TestAbsenceIsConfirmedToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		o := observe(t, f.registry("reader", inner, signed.Recreate()), registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, f.issue("greeter"), greeter(node("a", addressA), node("b", addressB)))
 		synctest.Wait()
 		o.take()
@@ -150,6 +152,7 @@ func TestAbsenceFromAnMDNSAnswerSaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
 		o := observe(t, f.registry("reader", mdnsLike{inner}), registry.WatchService("greeter"))
+		synctest.Wait()
 		orphan(t, inner, f.issue("greeter", identity.Ed25519()), greeter(node("a", addressA)))
 		synctest.Wait()
 		o.take()

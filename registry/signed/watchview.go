@@ -36,6 +36,7 @@ type view struct {
 	count int
 	told  map[nodeKey]*member
 	news  *list.List // of nodeKey
+	next  *list.List // of nodeKey: news after flush, so that what belongs together is told together
 	owed  map[nodeKey]*list.Element
 	ready chan struct{}
 }
@@ -45,6 +46,7 @@ func newView() view {
 		known: make(map[string]map[string]*member),
 		told:  make(map[nodeKey]*member),
 		news:  list.New(),
+		next:  list.New(),
 		owed:  make(map[nodeKey]*list.Element),
 		ready: make(chan struct{}, 1),
 	}
@@ -98,15 +100,29 @@ func (v *view) remove(key nodeKey) {
 // owe puts a node in the news. The caller holds mu.
 func (v *view) owe(key nodeKey) {
 	if v.owed[key] == nil {
+		v.owed[key] = v.next.PushBack(key)
+	}
+}
+
+// flush has all that was changed told.
+func (v *view) flush() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for e := v.next.Front(); e != nil; e = e.Next() {
+		key := e.Value.(nodeKey)
 		v.owed[key] = v.news.PushBack(key)
 	}
-	wake(v.ready)
+	v.next.Init()
+	if v.news.Len() > 0 {
+		wake(v.ready)
+	}
 }
 
 // settle takes a node out of the news. The caller holds mu.
 func (v *view) settle(key nodeKey) {
 	if e := v.owed[key]; e != nil {
-		v.news.Remove(e)
+		v.news.Remove(e) // from the one it is in
+		v.next.Remove(e)
 		delete(v.owed, key)
 	}
 }
