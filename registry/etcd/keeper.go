@@ -119,7 +119,8 @@ func (k *keeper) register(req request) error {
 func (k *keeper) mend() {
 	set, err := k.r.current()
 	if err != nil {
-		return // closed
+		k.failedTo(err) // an Init that was refused: another may be better
+		return
 	}
 	ctx, cancel := set.within(k.ctx)
 	defer cancel()

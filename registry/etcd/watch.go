@@ -112,7 +112,7 @@ func (w *watcher) run(rev int64) {
 		if rev != before {
 			delay = backoff{}
 		}
-		if _, closed := w.r.current(); w.ctx.Err() != nil || closed != nil {
+		if w.ctx.Err() != nil {
 			return
 		}
 		s := w.set
