@@ -327,6 +327,11 @@ func (w *vectorMaker) addHistory(greeter *identity.Identity) {
 	w.add("registered after the withdrawal", "ok", greeter, func(m *making) { m.record.sequence = now + 1 }, "withdrawn")
 	w.add("withdrawn later", "withdrawn", greeter, func(m *making) { m.record.withdrawn, m.record.sequence = true, now+2 }, "newer")
 	w.add("two statements of one sequence", string(Equivocation), greeter, func(m *making) { m.node().Address = "10.0.0.2:8080" }, "P-256")
+	w.add("another signature of the same statement", "ok", greeter, nil, "P-256")
+	w.add("another certificate for the same key and ID", "ok", greeter, func(m *making) {
+		m.record.certs = w.leaf(m.record.certs[0], func(*x509.Certificate) {})
+	}, "P-256")
+	w.add("withdrawn twice", "withdrawn", greeter, func(m *making) { m.record.withdrawn = true }, "withdrawn")
 	w.add("older for another node", "ok", greeter, func(m *making) {
 		m.record.sequence, m.node().Id = now-1, "greeter-2"
 	}, "newer")
