@@ -72,6 +72,7 @@ func TestReplayAfterDeregister(t *testing.T) {
 			rejected.take()
 			mustRegister(t, inner.board, old)
 			wantNodes(t, reader, "greeter")
+			synctest.Wait() // the watcher may have been the one to refuse it
 			rejected.want(t, signed.Replayed)
 			mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
 			wantNodes(t, reader, "greeter", "a@10.0.0.1:8000")
