@@ -94,6 +94,24 @@ func TestEnvelopeRefused(t *testing.T) {
 	if _, err := Parse(short); !errors.Is(err, ErrMalformed) {
 		t.Errorf("a ciphertext of three bytes: %v", err)
 	}
+	// The clear headers in another order.
+	swapped := bytes.Clone(raw)
+	first, second := appendSized(nil, m.Clear[0].Name), appendSized(nil, m.Clear[1].Name)
+	copy(swapped[prefixSize:], append(second, first...))
+	if _, err := Parse(swapped); !errors.Is(err, ErrMalformed) {
+		t.Errorf("clear headers that are not sorted: %v", err)
+	}
+	// Padding is zeros, so that nothing can hide in it.
+	padded := message("x")
+	padded.Padding = 3
+	plain := padded.append(make([]byte, 0, padded.size()))
+	if _, err := parsePlaintext(plain); err != nil {
+		t.Fatal(err)
+	}
+	plain[9]++
+	if _, err := parsePlaintext(plain); !errors.Is(err, ErrMalformed) {
+		t.Errorf("padding with something in it: %v", err)
+	}
 	if _, err := Parse(make([]byte, MaxSize+1)); !errors.Is(err, ErrLimit) {
 		t.Errorf("too large: %v", err)
 	}
