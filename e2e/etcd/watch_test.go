@@ -113,7 +113,8 @@ func TestSlowCaller(t *testing.T) {
 func TestJunkOverARecordIsItsEnd(t *testing.T) {
 	s := etcdtest.Start(t)
 	c := s.Client()
-	r := inClear(t, []string{s.Addr()})
+	log := newLogs()
+	r := inClear(t, []string{s.Addr()}, registry.Logger(log))
 	put(t, c, greeterKey, `{"name":"greeter","version":"1","nodes":[{"id":"1","address":"10.0.0.1:80"}]}`)
 	w := watch(t, r)
 	for _, junk := range []string{"", "null", `{"nodes":[null]}`, `{"name":"other","nodes":[{"id":"1"}]}`, "\xff"} {
@@ -122,6 +123,9 @@ func TestJunkOverARecordIsItsEnd(t *testing.T) {
 	put(t, c, "/micro/registry/greeter/a/b", `{}`)
 	put(t, c, "/micro/registry/greeter/2", `{"name":"greeter","version":"1","nodes":[{"id":"2","address":"10.0.0.1:80"}]}`)
 	want(t, w, "delete greeter/1", "create greeter/2")
+	if !log.contain(`skipping the record at "/micro/registry/greeter/1"`) {
+		t.Error("nothing is logged about the junk")
+	}
 }
 
 func TestWatcherEnds(t *testing.T) {
