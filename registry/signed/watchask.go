@@ -50,7 +50,10 @@ func (w *watcher) want(service string, more errand) {
 		w.errands[service] = &more
 		return
 	}
-	if e.failures == 0 && more.at.Before(e.at) {
+	switch {
+	case more.failures > 0:
+		e.at = later(e.at, more.at)
+	case e.failures == 0 && more.at.Before(e.at):
 		e.at = more.at
 	}
 	e.base, e.absence, e.failures = e.base && more.base, e.absence || more.absence, max(e.failures, more.failures)
