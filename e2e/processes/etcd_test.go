@@ -19,7 +19,6 @@ const greeterPrefix = "/micro/registry/greeter/"
 type etcdFleet struct {
 	keys
 	cluster *etcdtest.Cluster
-	root    *clientv3.Client // of the first member
 }
 
 func newEtcdFleet(t *testing.T, members int) etcdFleet {
@@ -30,7 +29,7 @@ func newEtcdFleet(t *testing.T, members int) etcdFleet {
 		t.Fatal(err)
 	}
 	f := etcdFleet{keys: k, cluster: etcdtest.StartCluster(t, members, etcdtest.TLS(authority))}
-	f.root = f.cluster.Members[0].EnableAuth(
+	f.cluster.Members[0].EnableAuth(
 		etcdtest.Account{Name: "greeter", Write: []string{greeterPrefix}},
 		etcdtest.Account{Name: "caller", Read: []string{greeterPrefix}},
 		// More than it should have, for it is to attack.
@@ -48,15 +47,22 @@ func (f etcdFleet) as(service string) []string {
 	)
 }
 
+// root is a client that may do everything, of a member that lives.
+func (f etcdFleet) root() *clientv3.Client {
+	f.t.Helper()
+	return f.cluster.Leader().ClientAs("root", etcdtest.RootPassword)
+}
+
 // registered waits until greeter's registration is in etcd, other than was, and
 // returns it.
 func (f etcdFleet) registered(was *clientv3.GetResponse) (now *clientv3.GetResponse) {
 	f.t.Helper()
+	root := f.root()
 	poll(f.t, "greeter is in the registry", func() bool {
 		ctx, cancel := context.WithTimeout(f.t.Context(), patience)
 		defer cancel()
 		var err error
-		if now, err = f.root.Get(ctx, greeterPrefix, clientv3.WithPrefix()); err != nil {
+		if now, err = root.Get(ctx, greeterPrefix, clientv3.WithPrefix()); err != nil {
 			f.t.Fatal(err)
 		}
 		return len(now.Kvs) == 1 && (was == nil || now.Kvs[0].ModRevision != was.Kvs[0].ModRevision)
@@ -81,12 +87,12 @@ func (f etcdFleet) once() {
 }
 
 // TestEtcdLosesMembers: a cluster of three, of which a member is killed and
-// restarted, and then the leader. No call fails, and who comes meanwhile finds
-// greeter.
+// restarted, and then the leader. No call fails, who comes meanwhile finds greeter,
+// and greeter's registration is signed anew meanwhile.
 func TestEtcdLosesMembers(t *testing.T) {
 	f := newEtcdFleet(t, 3)
 	startGreeter(t, f.as("greeter"), anyPort)
-	f.registered(nil)
+	was := f.registered(nil)
 	c := f.steady()
 	for _, lose := range []struct {
 		name string
@@ -99,7 +105,8 @@ func TestEtcdLosesMembers(t *testing.T) {
 		s := lose.pick()
 		s.Kill()
 		c.await(c.mark(), 100, "call: Hello John")
-		f.cluster.Leader() // the others agree on one
+		f.signet("renew", f.dir("greeter"))
+		was = f.registered(was)
 		f.once()
 		s.Restart()
 		f.cluster.Leader()
@@ -114,11 +121,11 @@ func TestEtcdLosesMembers(t *testing.T) {
 func TestEtcdForgets(t *testing.T) {
 	for name, forget := range map[string]func(context.Context, etcdFleet, *clientv3.GetResponse) error{
 		"key deleted by hand": func(ctx context.Context, f etcdFleet, was *clientv3.GetResponse) error {
-			_, err := f.root.Delete(ctx, string(was.Kvs[0].Key))
+			_, err := f.root().Delete(ctx, string(was.Kvs[0].Key))
 			return err
 		},
 		"lease revoked by hand": func(ctx context.Context, f etcdFleet, was *clientv3.GetResponse) error {
-			_, err := f.root.Revoke(ctx, clientv3.LeaseID(was.Kvs[0].Lease))
+			_, err := f.root().Revoke(ctx, clientv3.LeaseID(was.Kvs[0].Lease))
 			return err
 		},
 	} {
@@ -156,7 +163,7 @@ func TestEtcdDeregisters(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	left, err := f.root.Get(ctx, greeterPrefix, clientv3.WithPrefix())
+	left, err := f.root().Get(ctx, greeterPrefix, clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,15 +173,20 @@ func TestRevokedMember(t *testing.T) {
 	second := s.join(id).serve(spec{node: "2"})
 	eventually(t, "calls reach the second, too", func() bool { return second.handler.calls.Load() > 0 })
 
-	must(t, s.authority.Revoke(id))
-	eventually(t, "the second is let go of", func() bool {
-		services, err := s.caller.registry.GetService("greeter")
-		must(t, err)
-		return len(services) == 1 && len(services[0].Nodes) == 1
-	})
-	if _, known := s.caller.id.Directory().Bound(second.address); known {
-		t.Error("its address is still bound")
+	once := s.join(s.issue("caller")) // has looked it up, and does not watch
+	_, err := once.registry.GetService("greeter")
+	must(t, err)
+	bound := func(m *member) bool {
+		_, known := m.id.Directory().Bound(second.address)
+		return known
 	}
+	if !bound(s.caller.member) || !bound(once) {
+		t.Fatal("its address is not bound")
+	}
+
+	must(t, s.authority.Revoke(id))
+	// Nobody looks it up here.
+	eventually(t, "its address is let go of", func() bool { return !bound(s.caller.member) && !bound(once) })
 	eventually(t, "calls no longer fail", func() bool {
 		was := s.load.failures()
 		s.load.more(40)
