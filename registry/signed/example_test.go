@@ -3,7 +3,6 @@ package signed_test
 import (
 	"fmt"
 	"log"
-	"os"
 
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/registry/signed"
@@ -37,8 +36,8 @@ func ExampleNewRegistry() {
 		log.Fatal(err)
 	}
 
-	toStderr := registry.Logger(logger.NewLogger(logger.WithOutput(os.Stderr)))
-	lookup := signed.NewRegistry(signed.Wrap(etcd), signed.Identity(client), toStderr, signed.OnReject(func(r signed.Rejection) {
+	quiet := registry.Logger(logger.NewLogger(logger.WithLevel(logger.FatalLevel))) // go-micro's prints to stdout
+	lookup := signed.NewRegistry(signed.Wrap(etcd), signed.Identity(client), quiet, signed.OnReject(func(r signed.Rejection) {
 		fmt.Printf("refused %q at %q: %s\n", r.Node, r.Address, r.Reason)
 	}))
 	services, err := lookup.GetService("greeter")

@@ -87,7 +87,8 @@ func wrap(t testing.TB, inner registry.Registry, id *identity.Identity, opts ...
 	return r
 }
 
-var quiet = logger.NewLogger(logger.WithOutput(io.Discard))
+// quiet says nothing. go-micro's logger prints to stdout, whatever its output is.
+var quiet = logger.NewLogger(logger.WithLevel(logger.FatalLevel))
 
 func newMemory() registry.Registry { return registry.NewMemoryRegistry(registry.Logger(quiet)) }
 
