@@ -193,7 +193,9 @@ func TestFleet(t *testing.T) {
 	greeter, _ := issue(t, a, "greeter")
 	billing, _ := issue(t, a, "billing")
 	_, ops := issue(t, a, "ops")
+	register(t, server, billing, "apart-1", "Billing.Pay", etcd.Identity(billing), etcd.Prefix("/apart/"))
 	verify(t, nil, ops, server.Addr()).want(t, 0, "Nothing is registered.")
+	verify(t, nil, ops, server.Addr(), "--prefix", "/apart/").want(t, 0, "apart-1", "1 trusted")
 
 	register(t, server, greeter, "greeter-1", "Greeter.Hello", etcd.Identity(greeter))
 	register(t, server, greeter, "greeter-2", "Greeter.Hello2", etcd.Identity(greeter)) // the same version
