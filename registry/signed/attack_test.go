@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/registry/signed"
 	"go-micro.dev/v4/registry"
 )
@@ -190,5 +191,55 @@ func TestManyEndpointsBesideAlteredMetadata(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("not within 20s")
+	}
+}
+
+// TestEndsOfWhatOnlyLookupsFound: a watcher has missed a node, a lookup has put it in
+// the selector's cache. Its end must reach the cache all the same.
+func TestEndsOfWhatOnlyLookupsFound(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(f *fleet, id *identity.Identity, inner, service registry.Registry)
+	}{
+		{"deregistered", func(_ *fleet, _ *identity.Identity, _, service registry.Registry) {
+			mustDeregister(t, service, greeter(node("a", "10.0.0.1:8000")))
+		}},
+		{"deleted", func(_ *fleet, _ *identity.Identity, inner, _ registry.Registry) {
+			mustDeregister(t, inner, greeter(node("a", "10.0.0.1:8000")))
+		}},
+		{"expired", func(_ *fleet, _ *identity.Identity, _, service registry.Registry) {
+			closeRegistry(t, service)
+			time.Sleep(signed.DefaultRecreateValidity)
+		}},
+		{"revoked", func(f *fleet, id *identity.Identity, _, _ registry.Registry) { f.revoke(id) }},
+	}
+	inners := map[string]func() (registry.Registry, *board){
+		"overwriting": func() (registry.Registry, *board) { b := newBoard(); return b, b },
+		"recreating":  func() (registry.Registry, *board) { k := newKeeper(); return k, k.board },
+	}
+	for kind, make := range inners {
+		for _, test := range tests {
+			t.Run(kind+", "+test.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					inner, b := make()
+					var opts []registry.Option
+					if kind == "recreating" {
+						opts = append(opts, signed.Recreate())
+					}
+					f := newFleet(t)
+					id := f.issue("greeter")
+					reader, service := f.registry("reader", inner, opts...), wrap(t, inner, id, opts...)
+					o := observe(t, reader, registry.WatchService("greeter"))
+					synctest.Wait()
+					late := b.detach()
+					mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+					b.attach(late)
+					wantNodes(t, reader, "greeter", "a@10.0.0.1:8000")
+					test.end(f, id, inner, service)
+					sleep(settle)
+					o.want(t, "delete 1.2.3 a@10.0.0.1:8000")
+				})
+			})
+		}
 	}
 }

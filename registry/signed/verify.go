@@ -82,6 +82,9 @@ func (v *verifier) parse(o *offer, now time.Time) (s *signedOffer, err error) {
 	if s.chain, s.trust, err = v.chains.verify(v.id, s.record.certs); err != nil {
 		return s, err
 	}
+	if !now.Before(s.trust.until) { // at that moment certificates still count
+		return s, reject(Expired, "the certificates of %s end at %s, which is now", s.trust.peer.ID, stamp(s.trust.until))
+	}
 	if err := v.mayRegister(s); err != nil {
 		return s, err
 	}

@@ -178,8 +178,12 @@ func (w *watcher) compare(r *reading) {
 	}
 	for _, v := range w.engine.judge(r.service, r.answer) {
 		verified[v.node.Id] = !v.withdrawn
-		if !r.touched[v.node.Id] {
-			w.apply(v, !e.base && w.view.find(nodeKey{r.service, v.node.Id}) == nil)
+		known := w.view.find(nodeKey{r.service, v.node.Id}) != nil
+		switch {
+		case !r.touched[v.node.Id]:
+			w.apply(v, !e.base && !known)
+		case !known && v.entry != nil: // it was deleted after the registry answered
+			w.engine.leave(v.entry)
 		}
 	}
 	for id := range w.view.known[r.service] {

@@ -17,6 +17,7 @@ func (w *watcher) event(result *registry.Result) {
 	if s.Name == "" || len(s.Name) > MaxName || w.service != "" && s.Name != w.service {
 		return
 	}
+	w.mail() // what came before it
 	switch result.Action {
 	case registry.Create.String(), registry.Update.String():
 		w.updated(s)
@@ -58,6 +59,7 @@ func (w *watcher) apply(v verdict, news bool) {
 // if the registry does not have the node when it is asked a moment later.
 func (w *watcher) deleted(s *registry.Service) {
 	withdrawn := w.withdrawals(s)
+	w.mail()
 	named := false
 	for _, node := range s.Nodes {
 		if node == nil {
@@ -66,6 +68,7 @@ func (w *watcher) deleted(s *registry.Service) {
 		named = true
 		key := nodeKey{s.Name, node.Id}
 		w.touch(key)
+		w.adopt(key)
 		switch recreate := w.live.signer.recreate; {
 		case withdrawn[node.Id] || !recreate && !w.overtaken(key, node):
 			w.forget(key)
@@ -77,6 +80,20 @@ func (w *watcher) deleted(s *registry.Service) {
 	}
 	if !named && len(w.view.known[s.Name]) > 0 {
 		w.want(s.Name, errand{at: time.Now().Add(settleTime), absence: true})
+	}
+}
+
+// adopt takes for told what lookups have found and no event was about: the consumer
+// may have it from there, and is to hear of its end.
+func (w *watcher) adopt(key nodeKey) {
+	if w.view.find(key) != nil {
+		return
+	}
+	for _, n := range w.engine.state(key.service, false).named(key.id) {
+		if !n.left {
+			w.view.put(bareMember(n), false)
+			return
+		}
 	}
 }
 
@@ -169,6 +186,11 @@ func (w *watcher) mail() {
 func (w *watcher) gone(n *entry) {
 	key := nodeKey{n.service, n.id}
 	m := w.view.find(key)
+	unheard := m == nil && !n.left
+	if unheard { // as in adopt
+		m = bareMember(n)
+		w.view.put(m, false)
+	}
 	if m == nil || m.entry == nil {
 		return
 	}
@@ -182,7 +204,7 @@ func (w *watcher) gone(n *entry) {
 	if !renewed {
 		w.view.remove(key)
 	}
-	if renewed || !time.Now().Before(n.until()) {
+	if renewed || !unheard && !time.Now().Before(n.until()) {
 		w.want(n.service, errand{}) // it may have been renewed unnoticed
 	}
 }
