@@ -159,7 +159,10 @@ func (e *engine) tooMany(service string, count int, generation uint64, now time.
 // checked, or by another node of the same id: the one with the highest sequence
 // stays. A withdrawal speaks for its signer only.
 func current(state *serviceState, verdicts []verdict, now time.Time) []verdict {
-	best := make(map[string]int, len(verdicts))
+	var best map[string]int
+	if len(verdicts) > 1 {
+		best = make(map[string]int, len(verdicts))
+	}
 	out := verdicts[:0]
 	state.mu.RLock()
 	defer state.mu.RUnlock()
@@ -177,7 +180,9 @@ func current(state *serviceState, verdicts []verdict, now time.Time) []verdict {
 		i, twice := best[v.node.Id]
 		switch {
 		case !twice:
-			best[v.node.Id] = len(out)
+			if best != nil {
+				best[v.node.Id] = len(out)
+			}
 			out = append(out, v)
 		case v.entry != nil && (out[i].entry == nil || v.entry.record.sequence > out[i].entry.record.sequence):
 			out[i] = v
