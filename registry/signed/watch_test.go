@@ -166,6 +166,19 @@ func TestWatchDropsJunk(t *testing.T) {
 	}
 }
 
+// The inner registry hands out more than was asked for.
+func TestWatchOfOneServiceTellsOfNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		bills := f.registry("billing", inner)
+		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
+		o.want(t)
+		mustRegister(t, bills, serviceOf("billing", node("a", addressA)))
+		mustDeregister(t, bills, serviceOf("billing", node("a", addressA)))
+		o.want(t)
+	})
+}
+
 // A backend that says of a service as a whole that it is deleted is not repeated, but
 // asked.
 func TestWatchAsksAboutADeleteWithoutNodes(t *testing.T) {
