@@ -43,6 +43,19 @@ func TestViewForgetsWhatNobodyWasTold(t *testing.T) {
 	}
 }
 
+// The same of what it may have heard of elsewhere.
+func TestViewIsBounded(t *testing.T) {
+	v := newView()
+	for i := range maxTold + 100 {
+		m := viewMember(fmt.Sprint(i), "1")
+		v.put(m, false)
+		v.remove(m.key())
+	}
+	if len(v.told) > maxTold || len(v.owed) > maxTold {
+		t.Errorf("%d told, %d owed, want at most %d", len(v.told), len(v.owed), maxTold)
+	}
+}
+
 func TestViewTellsTheDifference(t *testing.T) {
 	a1, a2, other := viewMember("a", "1"), viewMember("a", "2"), viewMember("b", "1")
 	tests := []struct {

@@ -2,6 +2,7 @@ package signed_test
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,35 @@ func TestNewRecordIsNoDeletion(t *testing.T) {
 			}
 		}
 		wantNodes(t, reader, "greeter", "a@"+addressA)
+	})
+}
+
+// counting is a keeper that counts how often it is asked.
+type counting struct {
+	keeper
+	asked atomic.Int64
+}
+
+func (c *counting) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
+	c.asked.Add(1)
+	return c.keeper.GetService(name, opts...)
+}
+
+// A signed withdrawal needs no confirmation.
+func TestWithdrawalIsBelievedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := &counting{keeper: newKeeper()}, newFleet(t)
+		greets := f.registry("greeter", inner, signed.Recreate())
+		mustRegister(t, greets, greeter(node("a", addressA)))
+		o := observe(t, f.registry("reader", inner, signed.Recreate()), registry.WatchService("greeter"))
+		o.want(t)
+		asked := inner.asked.Load()
+		mustDeregister(t, greets, greeter(node("a", addressA)))
+		o.want(t, "delete 1.2.3 a@"+addressA)
+		sleep(settle)
+		if n := inner.asked.Load() - asked; n > 0 {
+			t.Errorf("the registry was asked %d times", n)
+		}
 	})
 }
 

@@ -13,6 +13,9 @@ import (
 type member struct {
 	verdict
 	bare bool // a lookup has found it: endpoints and service metadata are not known
+	// rumour: it is bare, and known only because it may be about to end. If it does
+	// not, the consumer is told of it.
+	rumour bool
 }
 
 func (m *member) key() nodeKey { return nodeKey{m.service, m.node.Id} }
@@ -52,6 +55,10 @@ func newView() view {
 	}
 }
 
+// maxTold is of how many nodes a consumer hears the end that it was not told of: what
+// it does not fetch stays here.
+const maxTold = 2 * maxKnown
+
 // find returns a known node, or nil.
 func (v *view) find(key nodeKey) *member { return v.known[key.service][key.id] }
 
@@ -72,7 +79,7 @@ func (v *view) put(m *member, news bool) {
 	of[key.id] = m
 	if news {
 		v.owe(key)
-	} else if v.owed[key] == nil && v.told[key] == nil {
+	} else if v.owed[key] == nil && v.told[key] == nil && len(v.told) < maxTold {
 		v.told[key] = m
 	}
 }
