@@ -144,6 +144,26 @@ func TestOvertakenWhileItIsChecked(t *testing.T) {
 	b.bound(t, oldAddress, false)
 }
 
+// Trust changes between the two steps of a removal, so that the recheck finds the
+// entry neither among what is known nor its key among those that linger.
+func TestRevokedWhileItIsRemoved(t *testing.T) {
+	b := newBench(t, nil)
+	if c := b.now(b.offer(t, "a", oldAddress, Forgery{})); c.err != nil {
+		t.Fatal(c.err)
+	}
+	n := b.entries("greeter")[0]
+	b.state("greeter", false).drop(n)
+	if err := b.authority.Revoke(b.signer); err != nil {
+		t.Fatal(err)
+	}
+	b.recheck()
+	b.unlist(n)
+	b.bound(t, oldAddress, false)
+	if got := b.id.Directory().Keys("greeter"); len(got) != 0 {
+		t.Errorf("%d keys of a revoked signer are left", len(got))
+	}
+}
+
 // Two lookups look at one entry again; another lookup has dropped it meanwhile.
 func TestRenewedByTwo(t *testing.T) {
 	b := newBench(t, nil)
@@ -265,8 +285,59 @@ func TestChainsAreBounded(t *testing.T) {
 	}
 	c.add([32]byte{1}, &chainVerdict{trust: trust{generation: 2}}, 1)
 	c.add([32]byte{2}, &chainVerdict{trust: trust{generation: 1}}, 1)
-	if c.find([32]byte{2}, 1) != nil || c.find([32]byte{1}, 1) != nil || c.find([32]byte{1}, 2) == nil {
+	find := func(key byte, generation uint64) bool {
+		v, _ := c.find([32]byte{key}, generation)
+		return v != nil
+	}
+	if find(2, 1) || find(1, 1) || !find(1, 2) {
 		t.Error("a verdict of another generation is kept")
+	}
+}
+
+// Chains that take long to be found bad are looked at a limited number of times, and
+// hold up neither leaves alone nor what is known.
+func TestBadChainsAreLimited(t *testing.T) {
+	b := newBench(t, nil)
+	leaf := func(id *identity.Identity) []byte {
+		cert, err := id.TLSCertificate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert.Certificate[0]
+	}
+	stranger, err := identity.NewAuthority("shop.internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad, err := stranger.Issue("greeter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bad.Close() })
+	known := [][]byte{leaf(b.signer), stranger.Certificate().Raw}
+	if _, _, err := b.chains.verify(b.id, known); err != nil {
+		t.Fatal(err)
+	}
+	limited := 0
+	for i := range 2 * maxFailures {
+		chain := [][]byte{leaf(bad)}
+		for rest := i; len(chain) < 8; rest /= 3 { // each another
+			chain = append(chain, [][]byte{stranger.Certificate().Raw, leaf(b.signer), leaf(bad)}[rest%3])
+		}
+		if _, _, err := b.chains.verify(b.id, chain); reasonOf(err) == Limit {
+			limited++
+		} else if reasonOf(err) != Untrusted {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if limited == 0 || limited > maxFailures {
+		t.Errorf("%d of %d were not looked at", limited, 2*maxFailures)
+	}
+	if _, _, err := b.chains.verify(b.id, known); err != nil {
+		t.Errorf("a chain that is known: %v", err)
+	}
+	if _, _, err := b.chains.verify(b.id, known[:1]); err != nil {
+		t.Errorf("a leaf alone: %v", err)
 	}
 }
 
