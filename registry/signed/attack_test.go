@@ -243,3 +243,23 @@ func TestEndsOfWhatOnlyLookupsFound(t *testing.T) {
 		}
 	}
 }
+
+// TestOldDeleteAnnouncesWhatItDidNotEnd: the same of a node that the watcher has not
+// heard of. Who follows events only is to hear that it is there.
+func TestOldDeleteAnnouncesWhatItDidNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		reader, service := f.registry("reader", inner), f.registry("greeter", inner)
+		o := observe(t, reader, registry.WatchService("greeter"))
+		synctest.Wait()
+		late := inner.detach()
+		mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+		old := inner.one(t, "greeter")
+		mustRegister(t, service, greeter(node("a", "10.0.0.2:8000")))
+		inner.attach(late)
+		wantNodes(t, reader, "greeter", "a@10.0.0.2:8000")
+		inner.push(event("delete", old))
+		sleep(settle)
+		o.want(t, "update 1.2.3 a@10.0.0.2:8000")
+	})
+}

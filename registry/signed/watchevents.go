@@ -51,7 +51,7 @@ func (w *watcher) apply(v verdict, news bool) {
 		return
 	}
 	m := newMember(v)
-	w.view.put(m, news || was != nil && !was.tells(m))
+	w.view.put(m, news || was != nil && (was.rumour || !was.tells(m)))
 }
 
 // deleted applies the end of nodes. Nothing vouches for it, unless it brings the
@@ -91,10 +91,17 @@ func (w *watcher) adopt(key nodeKey) {
 	}
 	for _, n := range w.engine.state(key.service, false).named(key.id) {
 		if !n.left {
-			w.view.put(bareMember(n), false)
+			w.view.put(rumoured(n), false)
 			return
 		}
 	}
+}
+
+// rumoured makes a member of which no event was heard.
+func rumoured(n *entry) *member {
+	m := bareMember(n)
+	m.rumour = true
+	return m
 }
 
 // overtaken reports whether lookups or other watchers have seen a newer record of a
@@ -188,7 +195,7 @@ func (w *watcher) gone(n *entry) {
 	m := w.view.find(key)
 	unheard := m == nil && !n.left
 	if unheard { // as in adopt
-		m = bareMember(n)
+		m = rumoured(n)
 		w.view.put(m, false)
 	}
 	if m == nil || m.entry == nil {
