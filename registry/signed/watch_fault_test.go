@@ -146,6 +146,22 @@ func TestEventsOvertakeAnswers(t *testing.T) {
 	})
 }
 
+// The other way round: the answer is from before the node was there.
+func TestAnswersDoNotUndoEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		held := newBoard()
+		mustRegister(t, f.registry("greeter", held), greeter(node("a", addressA)))
+		inner := &flaky{board: newBoard(), hang: make(chan struct{})}
+		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
+		synctest.Wait() // it asks
+		inner.push(event("create", held.one(t, "greeter")))
+		o.want(t, "create 1.2.3 a@"+addressA)
+		close(inner.hang)
+		o.want(t)
+	})
+}
+
 // A registry that drops every watch at once is asked less and less often.
 func TestFailingWatchIsNotHammered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 func warm(t *testing.T, reader registry.Registry, service string) selector.Selector {
 	t.Helper()
 	forever := func(o *selector.Options) {
+		//lint:ignore SA1029 the key is go-micro's
 		o.Context = context.WithValue(context.Background(), "selector_ttl", 48*time.Hour)
 	}
 	s := selector.NewSelector(selector.Registry(reader), forever)
