@@ -97,8 +97,12 @@ func TestFailedComparisonIsRepeated(t *testing.T) {
 		inner.dead.Store(true)
 		inner.lose("greeter", "a")
 		inner.cut()
+		asked := inner.asked.Load()
 		sleep(time.Minute)
 		o.want(t)
+		if n := inner.asked.Load() - asked; n > 20 {
+			t.Errorf("a registry that is down was asked %d times in a minute", n)
+		}
 		inner.dead.Store(false)
 		sleep(time.Minute)
 		o.want(t, "delete 1.2.3 a@"+addressA)
