@@ -74,6 +74,30 @@ func TestImpostorAtAddress(t *testing.T) {
 	}
 }
 
+// TestAddressReused: another service starts, and registers, where greeter was when it
+// crashed. It is called by its own name, and by greeter's it is not.
+func TestAddressReused(t *testing.T) {
+	f := newFleet(t)
+	greeter := f.join(f.issue("greeter")).serve(spec{})
+	c := f.join(f.issue("caller"), as{quic: []transport.Option{quic.RequireKnown()}}).caller()
+	c.mustHello(greeter)
+
+	greeter.crash()
+	billing := f.join(f.issue("billing")).serve(spec{name: "billing", address: greeter.address})
+	eventually(t, "billing is called by its name", func() bool { return c.call("billing", "Greeter.Hello") == nil })
+	called := billing.handler.calls.Load()
+	eventually(t, "it is not taken for greeter", func() bool {
+		err := c.hello()
+		if err == nil {
+			t.Fatal("a call went through")
+		}
+		return strings.Contains(err.Error(), quic.ErrWrongService.Error())
+	})
+	if n := billing.handler.calls.Load() - called; n != 0 {
+		t.Errorf("%d calls to greeter reached billing", n)
+	}
+}
+
 // TestMove: calls follow a service to its new address, and the old one is nobody's.
 func TestMove(t *testing.T) {
 	f := newFleet(t)
