@@ -65,6 +65,20 @@ func TestLostWatchIsMadeUpFor(t *testing.T) {
 	}
 }
 
+// A service whose last node goes is in no list any more.
+func TestServiceThatVanishesUnnoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		mustRegister(t, f.registry("greeter", inner), greeter(node("a", addressA)))
+		o := observe(t, f.registry("reader", inner))
+		o.want(t)
+		inner.cut()
+		inner.lose("greeter", "a")
+		sleep(time.Second)
+		o.want(t, "delete 1.2.3 a@"+addressA)
+	})
+}
+
 func TestOutageChangesNothingButTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, f := newBoard(), newFleet(t)
