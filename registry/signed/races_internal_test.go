@@ -208,6 +208,34 @@ func TestTrustIsProlonged(t *testing.T) {
 	b.bound(t, oldAddress, true)
 }
 
+// A withdrawal that is offered again and again costs one signature check: the second
+// time it passes with a signature that would not.
+func TestWithdrawalIsVerifiedOnce(t *testing.T) {
+	b := newBench(t, nil)
+	o := b.offer(t, "a", oldAddress, Forgery{Withdrawn: true})
+	if c := b.now(o); c.err != nil {
+		t.Fatal(c.err)
+	}
+	raw, err := Carried(o.node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseRecord(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.signature[len(r.signature)-1] ^= 1
+	if err := Carry(o.node, r.encode()); err != nil {
+		t.Fatal(err)
+	}
+	if c := b.now(o); c.err != nil || !c.entry.record.withdrawn {
+		t.Errorf("got %v", c.err)
+	}
+	if len(b.entries("")) != 0 {
+		t.Error("a withdrawn node is known")
+	}
+}
+
 func TestKnownNodesAreLimited(t *testing.T) {
 	b := newBench(t, nil)
 	o := b.offer(t, "a", oldAddress, Forgery{})

@@ -99,6 +99,7 @@ func TestTimes(t *testing.T) {
 		want signed.Reason
 	}{
 		{"issued a day ahead", signed.Forgery{Issued: now.Add(24 * time.Hour)}, signed.NotYetValid},
+		{"issued a day ahead, sequence of today", signed.Forgery{Issued: now.Add(24 * time.Hour), Sequence: uint64(now.UnixMicro())}, signed.NotYetValid},
 		{"clock five minutes ahead", signed.Forgery{Issued: now.Add(5 * time.Minute)}, signed.NotYetValid},
 		{"sequence a day ahead", signed.Forgery{Sequence: uint64(now.Add(24 * time.Hour).UnixMicro())}, signed.NotYetValid},
 		{"highest sequence", signed.Forgery{Sequence: 1<<64 - 1}, signed.NotYetValid},
