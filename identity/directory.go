@@ -41,12 +41,22 @@ type Directory struct {
 	swept     time.Time
 }
 
+// keyEntry is a key that a card has brought, or AddKeys, or both.
 type keyEntry struct {
 	key   *ecdh.PublicKey
-	until time.Time
-	// chain vouches for a key that a card brought, nil for others: whoever called
-	// AddKeys removes it again.
+	added time.Time // when it ends for AddKeys, whose caller removes it again
+	card  time.Time // when it ends for the card
+	// chain vouches for what the card said; nil if there is none.
 	chain []*x509.Certificate
+}
+
+func (e keyEntry) until() time.Time { return later(e.added, e.card) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // PeerKey is a box key of a peer.
@@ -182,8 +192,12 @@ func (d *Directory) addKey(peerID string, raw []byte, until time.Time, chain []*
 	if err != nil {
 		return err
 	}
+	entry := keyEntry{key: key, added: until}
+	if chain != nil {
+		entry = keyEntry{key: key, card: until, chain: chain}
+	}
 	d.mu.Lock()
-	changed, err := d.enterKey(peerID, keyEntry{key: key, until: until, chain: chain})
+	changed, err := d.enterKey(peerID, entry)
 	d.mu.Unlock()
 	if changed {
 		d.changes.notify()
@@ -194,15 +208,12 @@ func (d *Directory) addKey(peerID string, raw []byte, until time.Time, chain []*
 func (d *Directory) enterKey(peerID string, entry keyEntry) (changed bool, err error) {
 	name := string(entry.key.Bytes())
 	if was, ok := d.peers[peerID][name]; ok {
-		if was.chain == nil || entry.chain == nil {
-			entry.chain = nil // whoever called AddKeys answers for it
-		}
-		changed = entry.until.After(was.until)
-		if !changed {
-			entry.until = was.until
+		entry.added = later(entry.added, was.added)
+		if entry.chain == nil || was.card.After(entry.card) {
+			entry.card, entry.chain = was.card, was.chain
 		}
 		d.peers[peerID][name] = entry
-		return changed, nil
+		return entry.until().After(was.until()), nil
 	}
 	if err := d.roomForKey(peerID); err != nil {
 		d.expire(time.Now())
@@ -268,8 +279,8 @@ func (d *Directory) Keys(service string) []PeerKey {
 	defer d.mu.RUnlock()
 	var found []PeerKey
 	for _, entry := range d.peers[peerID] {
-		if now.Before(entry.until) {
-			found = append(found, PeerKey{PeerID: peerID, Key: entry.key, Until: entry.until})
+		if until := entry.until(); now.Before(until) {
+			found = append(found, PeerKey{PeerID: peerID, Key: entry.key, Until: until})
 		}
 	}
 	slices.SortFunc(found, func(a, b PeerKey) int {
@@ -288,7 +299,7 @@ func (d *Directory) OnChange(f func()) (cancel func()) {
 	return d.changes.add(f)
 }
 
-// recheck removes the keys whose card is no longer vouched for.
+// recheck removes what a card has brought that is no longer vouched for.
 func (d *Directory) recheck(vouched func(chain []*x509.Certificate) bool) {
 	type suspect struct{ peerID, key string }
 	suspects := make(map[suspect][]*x509.Certificate)
@@ -305,10 +316,16 @@ func (d *Directory) recheck(vouched func(chain []*x509.Certificate) bool) {
 	changed := false
 	d.mu.Lock()
 	for s := range suspects {
-		if entry, ok := d.peers[s.peerID][s.key]; ok && entry.chain != nil {
+		entry, ok := d.peers[s.peerID][s.key]
+		switch {
+		case !ok || entry.chain == nil:
+			continue
+		case time.Now().Before(entry.added):
+			d.peers[s.peerID][s.key] = keyEntry{key: entry.key, added: entry.added}
+		default:
 			d.dropKey(s.peerID, s.key)
-			changed = true
 		}
+		changed = true
 	}
 	d.mu.Unlock()
 	if changed {
@@ -341,7 +358,7 @@ func (d *Directory) expire(now time.Time) {
 	}
 	for peerID, entries := range d.peers {
 		for name, entry := range entries {
-			if !now.Before(entry.until) {
+			if !now.Before(entry.until()) {
 				d.dropKey(peerID, name)
 			}
 		}

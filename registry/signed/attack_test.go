@@ -263,3 +263,77 @@ func TestOldDeleteAnnouncesWhatItDidNotEnd(t *testing.T) {
 		o.want(t, "update 1.2.3 a@10.0.0.2:8000")
 	})
 }
+
+// TestRevocationTakesKeysOfCardAndRecord: a box key that a card has brought and a
+// record has confirmed goes with the trust in its service, also when the record has
+// ended long before.
+func TestRevocationTakesKeysOfCardAndRecord(t *testing.T) {
+	for _, first := range []string{"card", "record"} {
+		t.Run(first+" first", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inner, f := newBoard(), newFleet(t)
+				reader, greeterID := f.issue("reader"), f.issue("greeter")
+				lookups := wrap(t, inner, reader)
+				card, err := greeterID.Card()
+				if err != nil {
+					t.Fatal(err)
+				}
+				add := func() {
+					if err := reader.AddCard(card); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if first == "card" {
+					add()
+				}
+				service := wrap(t, inner, greeterID)
+				mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+				wantNodes(t, lookups, "greeter", "a@10.0.0.1:8000")
+				if first == "record" {
+					add()
+				}
+				closeRegistry(t, service)
+				sleep(time.Hour)
+				mustRegister(t, f.registry("other", inner), serviceOf("other", node("b", "10.0.0.2:8000")))
+				wantNodes(t, lookups, "other", "b@10.0.0.2:8000") // what has ended is swept
+				if got := reader.Directory().Keys("greeter"); len(got) != 1 {
+					t.Fatalf("%d keys before the revocation, want that of the card", len(got))
+				}
+				f.revoke(greeterID)
+				synctest.Wait()
+				if got := reader.Directory().Keys("greeter"); len(got) > 0 {
+					t.Errorf("%d keys of a service that is revoked", len(got))
+				}
+			})
+		})
+	}
+}
+
+// TestRevokedCardLeavesKeyOfRecord: a renewed service keeps its box key. That the card
+// of its old certificate is revoked says nothing of what the new one has signed.
+func TestRevokedCardLeavesKeyOfRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		reader, old := f.issue("reader"), f.issue("greeter")
+		card, err := old.Card()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := reader.AddCard(card); err != nil {
+			t.Fatal(err)
+		}
+		service := wrap(t, inner, f.issue("greeter", identity.Renews(old)))
+		mustRegister(t, service, greeter(node("a", "10.0.0.1:8000")))
+		wantNodes(t, wrap(t, inner, reader), "greeter", "a@10.0.0.1:8000")
+		f.revoke(old)
+		synctest.Wait()
+		if got := reader.Directory().Keys("greeter"); len(got) != 1 {
+			t.Errorf("%d keys, want that of the record", len(got))
+		}
+		closeRegistry(t, service)
+		sleep(time.Hour)
+		if got := reader.Directory().Keys("greeter"); len(got) > 0 {
+			t.Errorf("%d keys when the record has ended: the card is revoked", len(got))
+		}
+	})
+}
