@@ -43,7 +43,7 @@ func (r *signedRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, 
 	w := newWatcher(l, o.Service, opts)
 	if !l.watching(w) {
 		w.Stop()
-		first.stop()
+		go first.Stop()
 		return nil, ErrClosed
 	}
 	if o.Context != nil {
@@ -231,7 +231,7 @@ func (l *live) trustChanged() {
 	l.signer.identityChanged()
 }
 
-func watchInner(inner registry.Registry, opts []registry.WatchOption) (*source, error) {
+func watchInner(inner registry.Registry, opts []registry.WatchOption) (registry.Watcher, error) {
 	w, err := inner.Watch(opts...)
 	if err == nil && w == nil {
 		err = errors.New("the inner registry returned neither a watcher nor an error: look at the registry")
@@ -239,5 +239,5 @@ func watchInner(inner registry.Registry, opts []registry.WatchOption) (*source, 
 	if err != nil {
 		return nil, fmt.Errorf("signed: %w", err)
 	}
-	return &source{Watcher: w}, nil
+	return w, nil
 }

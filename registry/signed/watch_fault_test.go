@@ -349,6 +349,47 @@ func TestNextFromSeveral(t *testing.T) {
 	})
 }
 
+// Each of those who wait is woken if there is something for it.
+func TestEachNextIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		greets := f.registry("greeter", inner)
+		mustRegister(t, greets, greeter(node("a", addressA)))
+		w, err := f.registry("reader", inner).Watch(registry.WatchService("greeter"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Stop()
+		synctest.Wait()
+		var readers sync.WaitGroup
+		for range 2 {
+			readers.Go(func() {
+				if _, err := w.Next(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		next := greeter(node("a", addressA))
+		next.Version = "2.0.0" // the end of one version, and another
+		mustRegister(t, greets, next)
+		readers.Wait()
+	})
+}
+
+// What a lookup has found may have gone before the watch began.
+func TestWhatWentBeforeTheWatchIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, f := newBoard(), newFleet(t)
+		reader := f.registry("reader", inner)
+		mustRegister(t, f.registry("greeter", inner), greeter(node("a", addressA)))
+		wantNodes(t, reader, "greeter", "a@"+addressA)
+		inner.lose("greeter", "a")
+		o := observe(t, reader, registry.WatchService("greeter"))
+		o.want(t, "delete 1.2.3 a@"+addressA)
+	})
+}
+
 // silent returns neither a watcher nor an error.
 type silent struct{ *board }
 

@@ -162,6 +162,23 @@ func TestFullMailboxLosesNothing(t *testing.T) {
 	}
 }
 
+// A watch that begins while the registry is closed ends with it.
+func TestNoWatchAfterClose(t *testing.T) {
+	r := NewRegistry(Wrap(registry.NewMemoryRegistry()), Identity(newInspectFleet(t).billing)).(*signedRegistry)
+	l, err := r.use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := newWatcher(l, "greeter", nil)
+	defer w.Stop()
+	if l.watching(w) {
+		t.Error("nobody will stop this watcher")
+	}
+}
+
 // Questions are put off, joined and bounded, whatever events ask.
 func TestErrandsAreJoined(t *testing.T) {
 	now := time.Now()

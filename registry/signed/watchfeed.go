@@ -2,7 +2,6 @@ package signed
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
@@ -28,25 +27,15 @@ func backoff(failures int) time.Duration {
 	return wait - rand.N(wait/2)
 }
 
-// source is a watcher of the inner registry. It is stopped once, because that of
-// go-micro's memory registry panics when it is stopped twice at a time, and in a
-// goroutine of its own, because it may hang.
-type source struct {
-	registry.Watcher
-	once sync.Once
-}
-
-func (s *source) stop() { s.once.Do(func() { go s.Stop() }) }
-
 // feed hands on the events of the inner registry, and watches again when that fails.
-func (w *watcher) feed(s *source) {
+func (w *watcher) feed(inner registry.Watcher) {
 	for failures := 0; ; {
 		began := time.Now()
-		err := w.pump(s)
+		err := w.pump(inner)
 		if time.Since(began) >= steady {
 			failures = 0
 		}
-		for s = nil; s == nil; failures++ {
+		for inner = nil; inner == nil; failures++ {
 			if w.stopped() {
 				return
 			}
@@ -55,15 +44,17 @@ func (w *watcher) feed(s *source) {
 			if !w.sleep(wait) {
 				return
 			}
-			s, err = watchInner(w.live.inner, w.opts)
+			inner, err = watchInner(w.live.inner, w.opts)
 		}
 		wake(w.lost)
 	}
 }
 
-// pump hands on the events of one source until it fails. It does not wait for run:
-// go-micro's memory registry drops what is not fetched within 10 ms.
-func (w *watcher) pump(s *source) error {
+// pump hands on the events of an inner watcher until it fails. It does not wait for
+// run: go-micro's memory registry drops what is not fetched within 10 ms. The inner
+// watcher is stopped once, since memory's panics when two stop it at a time, and in a
+// goroutine of its own, since Stop may hang.
+func (w *watcher) pump(inner registry.Watcher) error {
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
@@ -71,10 +62,10 @@ func (w *watcher) pump(s *source) error {
 		case <-w.done:
 		case <-ended:
 		}
-		s.stop()
+		inner.Stop()
 	}()
 	for {
-		result, err := s.Next()
+		result, err := inner.Next()
 		switch {
 		case w.stopped():
 			return registry.ErrWatcherStopped
