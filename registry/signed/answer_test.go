@@ -110,6 +110,42 @@ func TestAnswersAreCopies(t *testing.T) {
 	})
 }
 
+// An inner registry in our own process may change what it has handed out, with all
+// that is remembered of it.
+func TestWhatIsRememberedIsNotShared(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*registry.Service)
+		want   signed.Reason
+	}{
+		{"node metadata", func(s *registry.Service) { s.Nodes[0].Metadata["region"] = "x" }, signed.Altered},
+		{"address", func(s *registry.Service) { s.Nodes[0].Address = "10.6.6.6:1" }, signed.Altered},
+		{"endpoint", func(s *registry.Service) { s.Endpoints[0].Name = "x" }, signed.Endpoints},
+		{"value of an endpoint", func(s *registry.Service) { s.Endpoints[0].Request.Values[0].Name = "x" }, signed.Endpoints},
+		{"endpoint metadata", func(s *registry.Service) { s.Endpoints[0].Metadata["stream"] = "x" }, signed.Endpoints},
+		{"service metadata", func(s *registry.Service) { s.Metadata["team"] = "x" }, signed.Metadata},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f, rejected, one := newFleet(t), new(rejections), greeter(node("a", address))
+			if err := signed.Forge(f.issue("greeter"), one, signed.Forgery{}); err != nil {
+				t.Fatal(err)
+			}
+			reader := wrap(t, &kept{services: []*registry.Service{one}}, f.issue("reader"), rejected.hook())
+			wantNodes(t, reader, "greeter", "a@"+address)
+			tt.change(one)
+			got := mustGet(t, reader, "greeter")
+			rejected.want(t, tt.want)
+			switch {
+			case tt.want == signed.Altered && len(got) != 0:
+				t.Errorf("it passes: %+v", got[0].Nodes[0])
+			case tt.want == signed.Endpoints && got[0].Endpoints != nil, tt.want == signed.Metadata && got[0].Metadata != nil:
+				t.Errorf("it passes: %+v", got[0])
+			}
+		})
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	bound := func(t *testing.T, s *stage, addr string, want ...string) {
 		t.Helper()

@@ -34,6 +34,16 @@ func TestAuthorize(t *testing.T) {
 			t.Error("what it keeps is not its own")
 		}
 	})
+	t.Run("changes what it is shown", func(t *testing.T) {
+		s := newStage(t, signed.Authorize(func(_ identity.Peer, one *registry.Service) error {
+			one.Nodes[0].Metadata["region"], one.Metadata["team"], one.Endpoints[0].Metadata["stream"] = "x", "x", "x"
+			return nil
+		}))
+		got := mustGet(t, s.reader, "greeter")
+		if len(got) != 1 || got[0].Nodes[0].Metadata["region"] != "eu-1" || got[0].Metadata["team"] != "front" || got[0].Endpoints[0].Metadata["stream"] != "false" {
+			t.Errorf("got %+v", got)
+		}
+	})
 	t.Run("is not shown what did not", func(t *testing.T) {
 		var shown *registry.Service
 		s := newStage(t, signed.Authorize(func(_ identity.Peer, service *registry.Service) error {
@@ -115,6 +125,23 @@ func TestAuthorize(t *testing.T) {
 		}
 		if got := asked.Load(); got != 2 {
 			t.Errorf("asked %d times after a change of trust, want 2", got)
+		}
+	})
+	t.Run("refuses what it let in before", func(t *testing.T) {
+		var no atomic.Bool
+		s := newStage(t, signed.Authorize(func(identity.Peer, *registry.Service) error {
+			if no.Load() {
+				return errors.New("no more")
+			}
+			return nil
+		}))
+		wantNodes(t, s.reader, "greeter", "a@"+address)
+		no.Store(true)
+		s.revoke(s.issue("somebody"))
+		wantNodes(t, s.reader, "greeter")
+		s.rejected.want(t, signed.Unauthorised)
+		if _, known := s.readerID.Directory().Bound(address); known || len(s.readerID.Directory().Keys("greeter")) != 0 {
+			t.Error("the directory keeps it")
 		}
 	})
 	t.Run("refusal of changed metadata is no refusal of the honest", func(t *testing.T) {

@@ -164,6 +164,24 @@ func TestRevokedWhileItIsRemoved(t *testing.T) {
 	}
 }
 
+// A record ends while others of the same answer are being checked.
+func TestEndedWhileOthersAreChecked(t *testing.T) {
+	b := newBench(t, nil)
+	o := b.offer(t, "a", oldAddress, Forgery{})
+	c := b.now(o)
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	for _, tt := range []struct {
+		at   time.Time
+		want int
+	}{{time.Now(), 1}, {c.entry.until(), 0}} {
+		if got := current(b.state("greeter", false), []verdict{{offer: o, entry: c.entry}}, tt.at); len(got) != tt.want {
+			t.Errorf("at %v: %d nodes, want %d", tt.at, len(got), tt.want)
+		}
+	}
+}
+
 // Two lookups look at one entry again; another lookup has dropped it meanwhile.
 func TestRenewedByTwo(t *testing.T) {
 	b := newBench(t, nil)
