@@ -36,7 +36,7 @@ func (m mirror) apply(results []*registry.Result) {
 // calls at a time, and compares what watchers were told and what the peer directory
 // holds with what a new reader finds, whenever all is quiet.
 func TestWhateverHappensWatchersAndDirectoryEndUpRight(t *testing.T) {
-	rounds := 12
+	rounds := 12 // or as many as $ROUNDS says, to search for longer
 	if n, err := strconv.Atoi(os.Getenv("ROUNDS")); err == nil {
 		rounds = n
 	}

@@ -44,7 +44,8 @@ func Identity(id *identity.Identity) registry.Option { return setOption(identity
 // name: a nil error lets it in. s has the one node in question, and is f's to keep;
 // its endpoints and metadata are there only if they verified. f runs when a record
 // is new and again when trust changes, before its signature is checked. It must be
-// safe for concurrent use. A panic counts as a refusal.
+// safe for concurrent use, and must not look the same service up in this registry,
+// which would ask it again. A panic counts as a refusal.
 func Authorize(f func(peer identity.Peer, s *registry.Service) error) registry.Option {
 	return setOption(authorizeKey{}, f)
 }
@@ -79,7 +80,9 @@ func InsecureAudit(services ...string) registry.Option {
 
 // Validity sets how long a record counts, between 10 seconds and 24 hours. It bounds
 // how long a withdrawn or replaced registration can be shown to a client that has
-// not seen the newer one. The default is DefaultValidity, or
+// not seen the newer one. Take care when lowering it: a client that has seen a record
+// remembers it until it ends, and then accepts an older one that lasts longer. The
+// default is DefaultValidity, or
 // DefaultRecreateValidity where Recreate is in force.
 func Validity(d time.Duration) registry.Option { return setOption(validityKey{}, d) }
 
