@@ -73,6 +73,7 @@ func TestRenewalIsSpread(t *testing.T) {
 			return nil
 		})
 		time.Sleep(signed.DefaultValidity * 61 / 100)
+		synctest.Wait()
 		if len(times) < 2 {
 			t.Errorf("8 nodes were renewed at %d times", len(times))
 		}
