@@ -337,3 +337,37 @@ func TestRevokedCardLeavesKeyOfRecord(t *testing.T) {
 		}
 	})
 }
+
+// TestManyVersions: each node of an answer may be of a version of its own.
+func TestManyVersions(t *testing.T) {
+	const nodes = 16000
+	inner := newBoard()
+	inner.forge(func([]*registry.Service) []*registry.Service {
+		var all []*registry.Service
+		for i, n := range many(nodes) {
+			all = append(all, &registry.Service{Name: "greeter", Version: fmt.Sprint(i), Nodes: []*registry.Node{n}})
+		}
+		return all
+	})
+	r := newFleet(t).registry("reader", inner, signed.InsecureAudit())
+	done := make(chan int)
+	go func() {
+		n := 0
+		for range 4 {
+			services, err := r.GetService("greeter")
+			if err != nil {
+				t.Error(err)
+			}
+			n += len(services)
+		}
+		done <- n
+	}()
+	select {
+	case got := <-done:
+		if got != 4*nodes {
+			t.Errorf("got %d versions", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("not within 20s")
+	}
+}

@@ -14,34 +14,35 @@ import (
 // go-micro's cache finds only the last of them when a node is deleted.)
 func assemble(service string, verdicts []verdict) []*registry.Service {
 	out := []*registry.Service{} // not nil: an empty answer is an answer
-	for len(verdicts) > 0 {
-		version := verdicts[0].version
-		s := &registry.Service{Name: service, Version: version}
-		var common *shared
-		rest := verdicts[:0:0]
-		nodes := make([]registry.Node, 0, len(verdicts))
-		for i := range verdicts {
-			v := &verdicts[i]
-			switch {
-			case v.withdrawn:
-			case v.version != version:
-				rest = append(rest, *v)
-			default:
-				nodes = append(nodes, registry.Node{Id: v.node.Id, Address: v.node.Address, Metadata: maps.Clone(v.node.Metadata)})
-				common = common.with(v)
-			}
-		}
-		verdicts = rest
-		if len(nodes) == 0 {
+	byVersion := make(map[string]*version)
+	var versions []*version
+	nodes := make([]registry.Node, len(verdicts)) // one piece of memory for all
+	for i := range verdicts {
+		v := &verdicts[i]
+		if v.withdrawn {
 			continue
 		}
-		for i := range nodes {
-			s.Nodes = append(s.Nodes, &nodes[i])
+		to := byVersion[v.version]
+		if to == nil {
+			to = &version{Service: &registry.Service{Name: service, Version: v.version}}
+			byVersion[v.version] = to
+			versions = append(versions, to)
+			out = append(out, to.Service)
 		}
-		s.Endpoints, s.Metadata = copyEndpoints(common.endpoints), maps.Clone(common.metadata)
-		out = append(out, s)
+		nodes[i] = registry.Node{Id: v.node.Id, Address: v.node.Address, Metadata: maps.Clone(v.node.Metadata)}
+		to.Nodes = append(to.Nodes, &nodes[i])
+		to.common = to.common.with(v)
+	}
+	for _, v := range versions {
+		v.Endpoints, v.Metadata = copyEndpoints(v.common.endpoints), maps.Clone(v.common.metadata)
 	}
 	return out
+}
+
+// version is a service that is being assembled.
+type version struct {
+	*registry.Service
+	common *shared
 }
 
 // shared is what some nodes of a version have in common.
