@@ -174,6 +174,7 @@ func TestWatchOfOneServiceTellsOfNoOther(t *testing.T) {
 		o := observe(t, f.registry("reader", inner), registry.WatchService("greeter"))
 		o.want(t)
 		mustRegister(t, bills, serviceOf("billing", node("a", addressA)))
+		o.want(t)
 		mustDeregister(t, bills, serviceOf("billing", node("a", addressA)))
 		o.want(t)
 	})
