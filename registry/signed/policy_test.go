@@ -90,6 +90,10 @@ func TestAuthorize(t *testing.T) {
 		if got := found(t, s.reader, "greeter"); slices.Contains(got, "bad@"+address) {
 			t.Errorf("got %v", got)
 		}
+		all := s.rejected.take()
+		if !slices.ContainsFunc(all, func(j signed.Rejection) bool { return j.Node == "bad" && j.Reason == signed.Unauthorised && j.Err != nil }) {
+			t.Errorf("rejections: got %+v", all)
+		}
 	})
 	t.Run("looks something up itself", func(t *testing.T) {
 		var s *stage

@@ -73,6 +73,13 @@ func TestSequences(t *testing.T) {
 			t.Error("the directory binds what was withdrawn")
 		}
 	})
+	t.Run("old record beside its withdrawal", func(t *testing.T) {
+		s := newStage(t)
+		old := s.inner.one(t, "greeter")
+		s.forge(s.greeter, greeter(node("a", address)), signed.Forgery{Withdrawn: true})
+		s.inner.forge(func(was []*registry.Service) []*registry.Service { return append([]*registry.Service{old}, was...) })
+		wantNodes(t, s.reader, "greeter") // by one who sees both for the first time
+	})
 	t.Run("same sequence as a withdrawal", func(t *testing.T) {
 		s, sequence := seen(t), now()
 		s.forge(s.greeter, greeter(node("a", address)), signed.Forgery{Withdrawn: true, Sequence: sequence})
