@@ -91,7 +91,9 @@ func TestAuthorize(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 		all := s.rejected.take()
-		if !slices.ContainsFunc(all, func(j signed.Rejection) bool { return j.Node == "bad" && j.Reason == signed.Unauthorised && j.Err != nil }) {
+		if !slices.ContainsFunc(all, func(j signed.Rejection) bool {
+			return j.Node == "bad" && j.Reason == signed.Unauthorised && j.Err != nil
+		}) {
 			t.Errorf("rejections: got %+v", all)
 		}
 	})
