@@ -98,6 +98,11 @@ func TestDeregisterOvertakesRegister(t *testing.T) {
 	s.Proxy.Blackhole()
 	pending := make(chan error, 1)
 	go func() { pending <- r.Register(node("greeter", "1", "10.0.0.2:80"), registry.RegisterTTL(time.Minute)) }()
+	eventually(t, "that Register waits for etcd", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		return r.Register(node("greeter", "1", "10.0.0.1:80"), registry.RegisterTTL(time.Minute), registry.RegisterContext(ctx)) != nil
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	within(t, long/2, "Deregister", func() {

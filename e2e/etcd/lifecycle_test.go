@@ -230,7 +230,7 @@ func TestNamesDoNotCollide(t *testing.T) {
 func TestVersionsAndRecords(t *testing.T) {
 	s := etcdtest.Start(t)
 	r := inClear(t, []string{s.Addr()})
-	for _, id := range []string{"2", "3", "1"} {
+	for _, id := range []string{"1", "3", "2"} {
 		svc := node("greeter", id, "10.0.0."+id+":80")
 		svc.Metadata = map[string]string{"by": id}
 		svc.Endpoints = []*registry.Endpoint{{Name: "Endpoint" + id}, nil}
@@ -244,7 +244,7 @@ func TestVersionsAndRecords(t *testing.T) {
 	if err != nil || len(merged) != 2 || merged[0].Version != "0" || len(merged[1].Nodes) != 3 {
 		t.Fatalf("got %v, %v", merged, err)
 	}
-	if v := merged[1]; v.Metadata["by"] != "1" || len(v.Endpoints) != 1 || v.Endpoints[0].Name != "Endpoint1" {
+	if v := merged[1]; v.Metadata["by"] != "2" || len(v.Endpoints) != 1 || v.Endpoints[0].Name != "Endpoint2" {
 		t.Errorf("metadata %v and endpoints %v are not of the record written last", v.Metadata, v.Endpoints)
 	}
 	each, err := r.GetService("greeter", pernode.Option())

@@ -31,7 +31,7 @@ func TestRepair(t *testing.T) {
 		{"key overwritten with junk", time.Minute, func(t *testing.T, _ *etcdtest.Server, c *clientv3.Client, _ clientv3.LeaseID) {
 			put(t, c, greeterKey, `{"nodes":[null]}`)
 		}},
-		{"lease revoked by hand", time.Minute, func(t *testing.T, _ *etcdtest.Server, c *clientv3.Client, lease clientv3.LeaseID) {
+		{"lease revoked by hand", time.Hour, func(t *testing.T, _ *etcdtest.Server, c *clientv3.Client, lease clientv3.LeaseID) {
 			if _, err := c.Revoke(t.Context(), lease); err != nil {
 				t.Fatal(err)
 			}
@@ -162,7 +162,8 @@ func TestClusterFaults(t *testing.T) {
 // TestNoMajority cuts a cluster down to one member: a watcher must not hang on it.
 func TestNoMajority(t *testing.T) {
 	cluster := etcdtest.StartCluster(t, 3)
-	r := inClear(t, cluster.Addrs())
+	log := newLogs()
+	r := inClear(t, cluster.Addrs(), registry.Logger(log))
 	w := watch(t, r)
 	leader := cluster.Leader()
 	var others []*etcdtest.Server
@@ -172,6 +173,7 @@ func TestNoMajority(t *testing.T) {
 			m.Kill()
 		}
 	}
+	eventually(t, "the watcher knows", func() bool { return log.contain("no leader") })
 	short := inClear(t, cluster.Addrs(), registry.Timeout(time.Second))
 	within(t, long, "GetService without a majority", func() {
 		if _, err := short.GetService("greeter"); err == nil {
