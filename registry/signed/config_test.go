@@ -190,3 +190,33 @@ func TestDefaultRegistryInItsOwnPlace(t *testing.T) {
 		t.Errorf("a second one around the first: got %v", err)
 	}
 }
+
+// TestClosedIdentity: what is known of before does not count, as nobody learns of
+// revocations any more; but what is registered can be taken back.
+func TestClosedIdentity(t *testing.T) {
+	f, inner := newFleet(t), newBoard()
+	id := f.issue("greeter")
+	r := wrap(t, inner, id)
+	s := greeter(node("a", "10.0.0.1:1"))
+	mustRegister(t, r, s)
+	wantNodes(t, r, "greeter", "a@10.0.0.1:1")
+	if err := id.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range map[string]func() error{
+		"GetService":   func() error { _, err := r.GetService("greeter"); return err },
+		"ListServices": func() error { _, err := r.ListServices(); return err },
+		"Watch":        func() error { _, err := r.Watch(); return err },
+		"Register":     func() error { return r.Register(greeter(node("b", "10.0.0.2:1"))) },
+	} {
+		if err := call(); !errors.Is(err, identity.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := r.Deregister(s); err != nil {
+		t.Errorf("Deregister: %v", err)
+	}
+	if left, _ := inner.GetService("greeter"); len(left) > 0 {
+		t.Errorf("it is still registered: %v", left)
+	}
+}

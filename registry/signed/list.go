@@ -19,7 +19,7 @@ const maxNames = 4096
 // so they are hints, at most 4096 of them. The error is the inner registry's, or the
 // configuration's.
 func (r *signedRegistry) ListServices(opts ...registry.ListOption) ([]*registry.Service, error) {
-	l, err := r.use()
+	l, err := r.reading()
 	if err != nil {
 		return nil, err
 	}

@@ -148,7 +148,7 @@ func (r *signedRegistry) String() string {
 // answered and there are none, the answer is empty and err nil; err is the inner
 // registry's, or the configuration's.
 func (r *signedRegistry) GetService(name string, opts ...registry.GetOption) ([]*registry.Service, error) {
-	l, err := r.use()
+	l, err := r.reading()
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +189,20 @@ func (r *signedRegistry) use() (*live, error) {
 	r.mu.Unlock()
 	if closed {
 		return nil, errors.Join(ErrClosed, l.close())
+	}
+	return l, nil
+}
+
+// reading is use for those who ask what is trusted. Once the identity is closed nobody
+// learns of revocations any more, so what is known counts no longer. (Deregister still
+// has to work then.)
+func (r *signedRegistry) reading() (*live, error) {
+	l, err := r.use()
+	if err != nil {
+		return nil, err
+	}
+	if l.id.BoxKeys() == nil {
+		return nil, fmt.Errorf("signed: %w", identity.ErrClosed)
 	}
 	return l, nil
 }

@@ -1,7 +1,6 @@
 package signed
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -28,7 +27,7 @@ import (
 // registry.WatchContext gave is done, it returns registry.ErrWatcherStopped. The
 // error of Watch is the inner registry's, or the configuration's.
 func (r *signedRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, error) {
-	l, err := r.use()
+	l, err := r.reading()
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +46,13 @@ func (r *signedRegistry) Watch(opts ...registry.WatchOption) (registry.Watcher, 
 		return nil, ErrClosed
 	}
 	if o.Context != nil {
-		context.AfterFunc(o.Context, w.Stop)
+		go func() {
+			select {
+			case <-o.Context.Done():
+				w.Stop()
+			case <-w.done: // the context may outlive the watcher, and must not keep it
+			}
+		}()
 	}
 	go w.feed(first)
 	go w.run()
