@@ -31,7 +31,10 @@
 // signet-1, …; clients without this plugin read such nodes as before. Register,
 // Deregister, GetService, ListServices and Watch otherwise do what the inner
 // registry's do, except that an empty answer is no error: go-micro's cache would
-// take registry.ErrNotFound for a reason to serve what it had.
+// take registry.ErrNotFound for a reason to serve what it had. go-micro's default
+// broker, http, registers every subscriber as "micro.http.broker": a service that keeps
+// it needs Allow("micro.http.broker", …), or logs once at its start that it may not
+// register that name; with another broker there is nothing to do.
 package signed
 
 import (
