@@ -38,29 +38,73 @@ func copyEndpoints(endpoints []*registry.Endpoint) []*registry.Endpoint {
 	if endpoints == nil {
 		return nil
 	}
-	out := make([]*registry.Endpoint, 0, len(endpoints))
+	var c copier
 	for _, e := range endpoints {
 		if e != nil {
-			out = append(out, &registry.Endpoint{
+			c.endpoints++
+			c.count(e.Request)
+			c.count(e.Response)
+		}
+	}
+	c.slab, c.pointers = make([]registry.Value, 0, c.values), make([]*registry.Value, 0, c.inner)
+	copies := make([]registry.Endpoint, 0, c.endpoints)
+	out := make([]*registry.Endpoint, 0, c.endpoints)
+	for _, e := range endpoints {
+		if e != nil {
+			copies = append(copies, registry.Endpoint{
 				Name:     e.Name,
-				Request:  copyValue(e.Request),
-				Response: copyValue(e.Response),
+				Request:  c.copy(e.Request),
+				Response: c.copy(e.Response),
 				Metadata: maps.Clone(e.Metadata),
 			})
+			out = append(out, &copies[len(copies)-1])
 		}
 	}
 	return out
 }
 
-// copyValue is for values whose digest was made, so their depth is bounded.
-func copyValue(v *registry.Value) *registry.Value {
+// copier copies values into memory that was taken at once, since every lookup copies
+// the endpoints of a service. It is for values whose digest was made, so their depth
+// is bounded.
+type copier struct {
+	endpoints, values, inner int
+	slab                     []registry.Value
+	pointers                 []*registry.Value
+}
+
+func (c *copier) count(v *registry.Value) {
+	if v == nil {
+		return
+	}
+	c.values++
+	for _, inner := range v.Values {
+		if inner != nil {
+			c.inner++
+			c.count(inner)
+		}
+	}
+}
+
+func (c *copier) copy(v *registry.Value) *registry.Value {
 	if v == nil {
 		return nil
 	}
-	out := &registry.Value{Name: v.Name, Type: v.Type}
+	c.slab = append(c.slab, registry.Value{Name: v.Name, Type: v.Type})
+	out := &c.slab[len(c.slab)-1]
+	from := len(c.pointers)
 	for _, inner := range v.Values {
 		if inner != nil {
-			out.Values = append(out.Values, copyValue(inner))
+			c.pointers = append(c.pointers, nil)
+		}
+	}
+	if to := len(c.pointers); to > from {
+		out.Values = c.pointers[from:to:to]
+	}
+	at := 0
+	for _, inner := range v.Values {
+		if inner != nil && at < len(out.Values) {
+			out.Values[at] = c.copy(inner)
+			at++
 		}
 	}
 	return out
