@@ -179,7 +179,7 @@ func (k *keeper) guard() {
 		k.rest = cancel
 	}
 	if k.events == nil {
-		k.events = k.r.follow(k.ctx, c, k.want.key, clientv3.WithRev(k.seen+1))
+		k.events = k.r.follow(k.ctx, c, k.want.key, k.seen)
 	}
 }
 
@@ -210,6 +210,8 @@ func (k *keeper) observe(resp clientv3.WatchResponse, ok bool) {
 		k.schedule("its record was deleted")
 	case string(last.Kv.Value) != string(k.want.value):
 		k.schedule("its record was overwritten")
+	case clientv3.LeaseID(last.Kv.Lease) != k.lease:
+		k.schedule("its record was put under another lease")
 	}
 }
 

@@ -137,9 +137,9 @@ func (w *watcher) run(rev int64) {
 	}
 }
 
-// errEnded is the reason of a watch that gave none, as when Init replaced the client:
-// the new one may be of another etcd, whose revisions are others.
-var errEnded = errors.New("the client was closed")
+// errEnded is the reason of a watch that gave none: Init replaced the client, and the
+// new one may be of another etcd, whose revisions are others; or etcd's went back.
+var errEnded = errors.New("the client was replaced, or etcd has lost data")
 
 // follow takes in changes after *rev until that ends, and says why it did.
 func (w *watcher) follow(rev *int64) error {
@@ -155,7 +155,7 @@ func (w *watcher) follow(rev *int64) error {
 	defer cancel()
 	err = errEnded
 	// A response larger than a message comes in fragments.
-	for resp := range w.r.follow(ctx, c, w.prefix, clientv3.WithPrefix(), clientv3.WithRev(*rev+1), clientv3.WithPrevKV(), clientv3.WithFragment()) {
+	for resp := range w.r.follow(ctx, c, w.prefix, *rev, clientv3.WithPrefix(), clientv3.WithPrevKV(), clientv3.WithFragment()) {
 		if err := resp.Err(); err != nil {
 			return err
 		}
