@@ -35,7 +35,8 @@ var (
 // expired says that the attempt ran out of its own time.
 func transient(err error, expired bool) bool {
 	// A client that Init replaced reports what was under way as cancelled.
-	return expired || unavailable(err) || status.Code(err) == codes.Canceled
+	// One that is asked for a token has less time than the attempt.
+	return expired || unavailable(err) || status.Code(err) == codes.Canceled || errors.Is(err, context.DeadlineExceeded)
 }
 
 // unavailable reports whether a server cannot be reached, or has no leader.
