@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
@@ -33,6 +34,7 @@ type feed struct {
 	bytes    int
 	told     map[string]*record // what the caller knows
 	queue    []change
+	queued   int  // bytes in the queue
 	overflow bool // the queue was given up: the difference is due
 }
 
@@ -106,10 +108,14 @@ func (f *feed) next() *registry.Result {
 	defer f.mu.Unlock()
 	if len(f.queue) == 0 && f.overflow {
 		f.queue, f.overflow = difference(f.told, f.now), false
+		for _, c := range f.queue {
+			f.queued += len(c.record.value)
+		}
 	}
 	for len(f.queue) > 0 {
 		c := f.queue[0]
 		f.queue = f.queue[1:]
+		f.queued -= len(c.record.value)
 		if c.action == deleted {
 			delete(f.told, c.key)
 		} else {
@@ -127,8 +133,9 @@ func (f *feed) next() *registry.Result {
 func (f *feed) add(c change) {
 	if !f.overflow {
 		f.queue = append(f.queue, c)
-		if len(f.queue) > f.limits.Events {
-			f.queue, f.overflow = nil, true
+		f.queued += len(c.record.value)
+		if len(f.queue) > f.limits.Events || f.queued > f.limits.Total {
+			f.queue, f.queued, f.overflow = nil, 0, true
 		}
 	}
 	f.signal(true)
@@ -167,7 +174,8 @@ func difference(from, to map[string]*record) []change {
 			list = append(list, change{key, deleted, old})
 		case rec.version != old.version:
 			list = append(list, change{key, deleted, old}, change{key, created, rec})
-		case rec.rev != old.rev:
+		case rec.rev != old.rev || !bytes.Equal(rec.value, old.value):
+			// A restored etcd gives a revision a second time.
 			list = append(list, change{key, updated, rec})
 		}
 	}

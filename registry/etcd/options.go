@@ -62,10 +62,12 @@ type Limits struct {
 	// default 65536. What is beyond it, in the order of keys, is left out, and that
 	// is logged.
 	Records int
-	// Total is how many bytes these records may have together; default 64 MiB.
+	// Total is how many bytes these records may have together; default 64 MiB. One
+	// that becomes larger in memory counts with that.
 	Total int
 	// Events is how many changes wait for a slow caller of Next; default 4096. Once
-	// there are more it gets the difference to what it knows instead.
+	// there are more, or they have more bytes than Total, it gets the difference to
+	// what it knows instead.
 	Events int
 }
 

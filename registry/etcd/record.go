@@ -14,6 +14,9 @@ import (
 // two bytes of JSON can become a hundred in memory.
 const maxElements = 1 << 15
 
+// elementSize is about what one of them takes in memory, if next to nothing in JSON.
+const elementSize = 64
+
 // stored is the value of a key.
 type stored struct {
 	registry.Service
@@ -51,22 +54,28 @@ func encode(s *registry.Service, node *registry.Node, owner, instance string, li
 // decode reads a value that was found at the key of a service's node. It returns
 // only what is whole: one node, no nil elements, and the names of its key.
 func decode(service, id string, value []byte, limit int) (*stored, error) {
+	s, _, err := decodeCount(service, id, value, limit)
+	return s, err
+}
+
+// decodeCount is decode, and counts endpoints, values and metadata entries.
+func decodeCount(service, id string, value []byte, limit int) (found *stored, elements int, err error) {
 	if len(value) > limit {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", len(value), limit)
+		return nil, 0, fmt.Errorf("it has %d bytes, more than %d", len(value), limit)
 	}
 	if !utf8.Valid(value) {
-		return nil, errors.New("it is not UTF-8")
+		return nil, 0, errors.New("it is not UTF-8")
 	}
 	var s stored
 	if err := json.Unmarshal(value, &s); err != nil {
-		return nil, fmt.Errorf("it is not a service in JSON: %s", keys.Quote(err.Error()))
+		return nil, 0, fmt.Errorf("it is not a service in JSON: %s", keys.Quote(err.Error()))
 	}
 	nodes := withoutNil(s.Nodes)
 	if len(nodes) != 1 {
-		return nil, fmt.Errorf("it has %d nodes, not one", len(nodes))
+		return nil, 0, fmt.Errorf("it has %d nodes, not one", len(nodes))
 	}
 	if s.Name != service || nodes[0].Id != id {
-		return nil, fmt.Errorf("it is of node %s of %s, not of its key's", keys.Quote(nodes[0].Id), keys.Quote(s.Name))
+		return nil, 0, fmt.Errorf("it is of node %s of %s, not of its key's", keys.Quote(nodes[0].Id), keys.Quote(s.Name))
 	}
 	s.Nodes, s.Endpoints = nodes, withoutNil(s.Endpoints)
 	left := maxElements - len(s.Metadata) - len(nodes[0].Metadata)
@@ -76,9 +85,9 @@ func decode(service, id string, value []byte, limit int) (*stored, error) {
 		clean(e.Response, &left)
 	}
 	if left < 0 {
-		return nil, fmt.Errorf("it has more than %d endpoints, values and metadata entries", maxElements)
+		return nil, 0, fmt.Errorf("it has more than %d endpoints, values and metadata entries", maxElements)
 	}
-	return &s, nil
+	return &s, maxElements - left, nil
 }
 
 // clean takes nil values out of v and counts those that stay.

@@ -21,6 +21,7 @@ type record struct {
 	value       []byte
 	version     string // of the service
 	rev         int64  // of the write
+	size        int    // in memory: of the value, or of what is made of it
 }
 
 // decode makes a service of the record that shares nothing with anybody.
@@ -39,12 +40,12 @@ func (s *settings) readRecord(kv *mvccpb.KeyValue) (*record, *stored) {
 		s.log.warnf("etcd: skipping key %s: it is not made of a service and a node", keys.Quote(string(kv.Key)))
 		return nil, nil
 	}
-	found, err := decode(service, id, kv.Value, s.limits.Record)
+	found, elements, err := decodeCount(service, id, kv.Value, s.limits.Record)
 	if err != nil {
 		s.log.warnf("etcd: skipping the record at %s: %v", keys.Quote(string(kv.Key)), err)
 		return nil, nil
 	}
-	return &record{service: service, id: id, value: kv.Value, version: found.Version, rev: kv.ModRevision}, found
+	return &record{service: service, id: id, value: kv.Value, version: found.Version, rev: kv.ModRevision, size: max(len(kv.Value), elementSize*elements)}, found
 }
 
 // snapshot reads what is under a prefix as it was at one revision, which a majority
@@ -75,11 +76,11 @@ func (r *etcdRegistry) readPages(ctx context.Context, s *settings, prefix string
 			if rec == nil {
 				continue
 			}
-			if len(records) == s.limits.Records || total+len(rec.value) > s.limits.Total {
+			if len(records) == s.limits.Records || total+rec.size > s.limits.Total {
 				s.log.warnf("etcd: there are more than %d records or %d bytes under %s: the rest is left out: raise etcd.Limits or deregister some", s.limits.Records, s.limits.Total, keys.Quote(prefix))
 				return records, rev, nil
 			}
-			total += len(rec.value)
+			total += rec.size
 			records = append(records, rec)
 		}
 		if !resp.More || len(resp.Kvs) == 0 {
