@@ -15,8 +15,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// What go-micro starts and never stops when it is imported.
-	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
+	// What go-micro starts when it is imported, and what that starts in turn.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
+	)
 }
 
 // clean empties the environment that the registry looks at.
