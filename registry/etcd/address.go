@@ -42,11 +42,21 @@ func parseAddresses(addrs []string, insecure bool) ([]string, error) {
 	for _, e := range elements {
 		endpoint, err := parseAddress(strings.TrimSpace(e), insecure)
 		if err != nil {
-			return nil, fmt.Errorf("etcd: %w: %s in registry.Addrs or $%s: %w", ErrAddress, keys.Quote(e), addressEnv, err)
+			return nil, fmt.Errorf("etcd: %w: %s in registry.Addrs or $%s: %w", ErrAddress, keys.Quote(withoutPassword(e)), addressEnv, err)
 		}
 		endpoints = append(endpoints, endpoint)
 	}
 	return endpoints, nil
+}
+
+// withoutPassword leaves out what stands before an @, for errors: an address has no
+// account in it, but somebody may have put one there.
+func withoutPassword(addr string) string {
+	at := strings.LastIndex(addr, "@")
+	if at < 0 {
+		return addr
+	}
+	return "…" + addr[at:]
 }
 
 func nonEmpty(list []string) []string {

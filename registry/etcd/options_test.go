@@ -229,3 +229,12 @@ func TestTLSConfigIsHardened(t *testing.T) {
 		t.Error("a server without a certificate passed")
 	}
 }
+
+// TestPasswordInAnAddress: it is refused, and not repeated.
+func TestPasswordInAnAddress(t *testing.T) {
+	cleanEnv(t)
+	_, err := NewRegistry(registry.Addrs("https://root:s3cret@etcd:2379")).GetService("greeter")
+	if !errors.Is(err, ErrAddress) || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "@etcd:2379") {
+		t.Errorf("error is %v", err)
+	}
+}
