@@ -27,6 +27,10 @@ const (
 	// used.
 	maxDials = maxConnsPerAddr + 2
 
+	// maxGone bounds how often one call takes a connection that the server ends
+	// before it can be used, as one does that is shutting down.
+	maxGone = 2
+
 	// Pauses after a failed dial, doubling; calls meanwhile wait and share the
 	// next attempt.
 	minBackoff = 50 * time.Millisecond
@@ -106,11 +110,17 @@ func (d *dialer) openStream(ctx context.Context, addr string) (*clientConn, *qui
 }
 
 func (d *dialer) pick(ctx context.Context, addr string, stream bool) (*clientConn, *quicgo.Stream, error) {
+	gone, generation := 0, d.set.creds.generation()
 	for dials := 0; ; dials++ {
 		conns, err := d.usable(addr)
 		if err != nil {
 			return nil, nil, err
 		}
+		now := d.set.creds.generation()
+		if dials > 0 && len(conns) == 0 && now == generation { // else it was we who gave it up
+			gone++
+		}
+		generation = now
 		for _, c := range conns {
 			if !stream {
 				return c, nil, nil
@@ -130,7 +140,7 @@ func (d *dialer) pick(ctx context.Context, addr string, stream bool) (*clientCon
 			}
 			continue
 		}
-		if dials == maxDials {
+		if dials == maxDials || gone == maxGone {
 			return nil, nil, fmt.Errorf("quic: %w: %s accepts connections and takes no calls on them: it is shutting down", ErrUnreachable, addr)
 		}
 		if err := d.wait(ctx, addr); err != nil {
