@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/ecdh"
 	"crypto/x509"
 	"encoding/binary"
 	"fmt"
@@ -89,56 +90,77 @@ func (id *Identity) Card() ([]byte, error) {
 // An older card of the same peer stays good until it ends, so a box key that has
 // leaked is withdrawn by revoking the certificate.
 func (id *Identity) AddCard(data []byte) error {
-	if _, err := id.current(); err != nil {
-		return err
-	}
-	c, err := parseCard(data)
+	c, err := id.OpenCard(data, time.Now())
 	if err != nil {
 		return err
 	}
-	chain := make([]*x509.Certificate, len(c.certs))
-	for i, der := range c.certs {
-		if chain[i], err = x509.ParseCertificate(der); err != nil {
-			return fmt.Errorf("%w: certificate %d: %w", ErrCard, i+1, err)
-		}
-	}
-	peer, until, err := id.Verify(chain)
-	if err != nil {
-		return err
-	}
-	if peer.ID != c.id {
-		return fmt.Errorf("%w: it speaks for %s, its certificate is for %s", ErrCard, keys.Quote(c.id), peer.ID)
-	}
-	if err := VerifySignature(chain[0], cardPurpose, c.signature, c.statement); err != nil {
-		return err
-	}
-	now, issued, expires := time.Now(), time.Unix(c.issued, 0), time.Unix(c.expires, 0)
-	switch {
-	case issued.After(now.Add(keys.ClockSkew)):
-		return fmt.Errorf("identity: card of %s: %w: issued at %s, now is %s: check the clock", peer.ID, ErrNotYetValid, stamp(issued), stamp(now))
-	case !now.Before(expires):
-		return fmt.Errorf("identity: card of %s: %w: it ended at %s, now is %s: ask for a new one", peer.ID, ErrExpired, stamp(expires), stamp(now))
-	}
-	if expires.Before(until) {
-		until = expires
-	}
-	for i, key := range c.keys {
-		if _, err := parseBoxKey(key); err != nil {
-			return fmt.Errorf("%w: key %d: %w", ErrCard, i+1, err)
-		}
-	}
-	for _, key := range c.keys {
-		if err := id.directory.addKey(peer.ID, key, until, chain); err != nil {
+	for _, key := range c.Keys {
+		if err := id.directory.addKey(c.Peer.ID, key.Bytes(), c.NotAfter, c.Chain); err != nil {
 			return err
 		}
 	}
 	// The trust may have changed while we verified, and the sweep that follows a
 	// change have passed before the keys were there.
-	if _, _, err := id.Verify(chain); err != nil {
+	if _, _, err := id.Verify(c.Chain); err != nil {
 		id.directory.recheck(id.vouches)
 		return err
 	}
 	return nil
+}
+
+// Card is what a card says, verified.
+type Card struct {
+	Peer Peer
+	Keys []*ecdh.PublicKey // X25519, none of low order
+	// Chain vouches for them; leaf first.
+	Chain []*x509.Certificate
+	// NotAfter is the earliest end of the card, a certificate or a revocation list.
+	NotAfter time.Time
+}
+
+// OpenCard verifies a card as AddCard does, and enters nothing. The card and its
+// certificates have to have been valid at a time, on the terms of VerifyAsOf.
+func (id *Identity) OpenCard(data []byte, at time.Time) (Card, error) {
+	if _, err := id.current(); err != nil {
+		return Card{}, err
+	}
+	c, err := parseCard(data)
+	if err != nil {
+		return Card{}, err
+	}
+	opened := Card{Chain: make([]*x509.Certificate, len(c.certs))}
+	for i, der := range c.certs {
+		if opened.Chain[i], err = x509.ParseCertificate(der); err != nil {
+			return Card{}, fmt.Errorf("%w: certificate %d: %w", ErrCard, i+1, err)
+		}
+	}
+	if opened.Peer, opened.NotAfter, err = id.VerifyAsOf(opened.Chain, at); err != nil {
+		return Card{}, err
+	}
+	if opened.Peer.ID != c.id {
+		return Card{}, fmt.Errorf("%w: it speaks for %s, its certificate is for %s", ErrCard, keys.Quote(c.id), opened.Peer.ID)
+	}
+	if err := VerifySignature(opened.Chain[0], cardPurpose, c.signature, c.statement); err != nil {
+		return Card{}, err
+	}
+	issued, expires := time.Unix(c.issued, 0), time.Unix(c.expires, 0)
+	switch {
+	case issued.After(at.Add(keys.ClockSkew)):
+		return Card{}, fmt.Errorf("identity: card of %s: %w: issued at %s, now is %s: check the clock", c.id, ErrNotYetValid, stamp(issued), stamp(at))
+	case !at.Before(expires):
+		return Card{}, fmt.Errorf("identity: card of %s: %w: it ended at %s, now is %s: ask for a new one", c.id, ErrExpired, stamp(expires), stamp(at))
+	}
+	if expires.Before(opened.NotAfter) {
+		opened.NotAfter = expires
+	}
+	for i, raw := range c.keys {
+		key, err := parseBoxKey(raw)
+		if err != nil {
+			return Card{}, fmt.Errorf("%w: key %d: %w", ErrCard, i+1, err)
+		}
+		opened.Keys = append(opened.Keys, key)
+	}
+	return opened, nil
 }
 
 func (c *card) encodeStatement() []byte {

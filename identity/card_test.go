@@ -95,3 +95,68 @@ func TestCardAndRegistry(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenCardOfThePast: what was sent before a certificate ended can be judged by
+// the card of then, but not once the certificate is revoked; and nothing is entered.
+func TestOpenCardOfThePast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t, domain)
+		us, them := issue(t, a, "us"), issue(t, a, "them", identity.ValidFor(time.Hour))
+		data, sent := card(t, them), time.Now()
+		time.Sleep(2 * time.Hour)
+		opened, err := us.OpenCard(data, sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opened.Peer.ID != them.ID() || !opened.Peer.Serves("them") || len(opened.Keys) != 1 || !opened.Keys[0].Equal(them.BoxKeys()[0].PublicKey()) {
+			t.Errorf("got %+v", opened)
+		}
+		if n := len(us.Directory().Keys("them")); n != 0 {
+			t.Errorf("%d keys were entered", n)
+		}
+		for _, at := range []time.Time{time.Now(), sent.Add(2 * time.Hour)} {
+			_, err = us.OpenCard(data, at)
+			wantError(t, err, identity.ErrExpired)
+		}
+		_, err = us.OpenCard(data, sent.Add(-time.Hour))
+		wantError(t, err, identity.ErrNotYetValid)
+		if err := a.Revoke(them); err != nil {
+			t.Fatal(err)
+		}
+		_, err = us.OpenCard(data, sent)
+		wantError(t, err, identity.ErrRevoked)
+		_, _, err = us.VerifyAsOf(opened.Chain, sent)
+		wantError(t, err, identity.ErrRevoked)
+	})
+}
+
+func TestHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shop, partner := newAuthority(t, domain), newAuthority(t, "partner.org")
+		us, them, theirs := issue(t, shop, "us", identity.Trusting(partner)), issue(t, shop, "them"), issue(t, partner, "them")
+		d := us.Directory()
+		if err := us.AddCard(card(t, theirs)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.AddKeys(them.ID(), them.BoxKeys()[0].PublicKey().Bytes(), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []*identity.Identity{them, theirs} {
+			key := id.BoxKeys()[0].PublicKey().Bytes()
+			peer, until, ok := d.Holder(id.ID(), key)
+			if !ok || peer.ID != id.ID() || peer.Home() != (id == them) || (peer.Certificate != nil) != (id == theirs) || !time.Now().Before(until) {
+				t.Errorf("%s: %+v until %v, %v", id, peer, until, ok)
+			}
+			if n := len(d.KeysOf(id.ID())); n != 1 {
+				t.Errorf("%s: %d keys", id, n)
+			}
+			if _, _, ok := d.Holder(us.ID(), key); ok {
+				t.Errorf("the key of %s is another's too", id)
+			}
+		}
+		time.Sleep(time.Minute)
+		if _, _, ok := d.Holder(them.ID(), them.BoxKeys()[0].PublicKey().Bytes()); ok {
+			t.Error("the entry outlives its time")
+		}
+	})
+}

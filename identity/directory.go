@@ -2,7 +2,6 @@ package identity
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/ecdh"
 	"crypto/x509"
 	"fmt"
@@ -274,7 +273,12 @@ func (d *Directory) Keys(service string) []PeerKey {
 	if err != nil {
 		return nil
 	}
-	peerID, now := id.String(), time.Now()
+	return d.KeysOf(id.String())
+}
+
+// KeysOf is Keys for the SPIFFE ID of a peer, of any trust domain.
+func (d *Directory) KeysOf(peerID string) []PeerKey {
+	now := time.Now()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var found []PeerKey
@@ -283,10 +287,28 @@ func (d *Directory) Keys(service string) []PeerKey {
 			found = append(found, PeerKey{PeerID: peerID, Key: entry.key, Until: until})
 		}
 	}
-	slices.SortFunc(found, func(a, b PeerKey) int {
-		return cmp.Or(cmp.Compare(a.PeerID, b.PeerID), bytes.Compare(a.Key.Bytes(), b.Key.Bytes()))
-	})
+	slices.SortFunc(found, func(a, b PeerKey) int { return bytes.Compare(a.Key.Bytes(), b.Key.Bytes()) })
 	return found
+}
+
+// Holder returns the peer that a box key belongs to at this moment. Its certificate
+// is there if a card has brought the key.
+func (d *Directory) Holder(peerID string, key []byte) (peer Peer, until time.Time, known bool) {
+	id, err := keys.ParseID(peerID)
+	if err != nil {
+		return Peer{}, time.Time{}, false
+	}
+	d.mu.RLock()
+	entry, ok := d.peers[peerID][string(key)]
+	d.mu.RUnlock()
+	if until = entry.until(); !ok || !time.Now().Before(until) {
+		return Peer{}, time.Time{}, false
+	}
+	var leaf *x509.Certificate
+	if entry.chain != nil {
+		leaf = entry.chain[0]
+	}
+	return newPeer(id, leaf, id.TrustDomain == d.home), until, true
 }
 
 // OnChange calls f after entries were made, prolonged or removed, on the terms of

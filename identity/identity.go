@@ -169,11 +169,24 @@ func (id *Identity) TrustPool() *x509.CertPool {
 // Errors wrap ErrNotSPIFFE, ErrUntrusted, ErrExpired, ErrNotYetValid, ErrRevoked,
 // ErrStaleCRL or ErrClosed. They are for our own logs: do not tell the peer.
 func (id *Identity) Verify(chain []*x509.Certificate) (peer Peer, notAfter time.Time, err error) {
+	now := time.Now()
+	return id.verifyAsOf(chain, now, now)
+}
+
+// VerifyAsOf is Verify for what was sent at a time in the past, by a peer whose
+// certificate may have ended since: its certificates have to have been valid then,
+// and must not be revoked now. Who holds a key that has leaked after its certificate
+// ended can claim any such time: bound how old a message may be.
+func (id *Identity) VerifyAsOf(chain []*x509.Certificate, at time.Time) (peer Peer, notAfter time.Time, err error) {
+	return id.verifyAsOf(chain, at, time.Now())
+}
+
+func (id *Identity) verifyAsOf(chain []*x509.Certificate, at, t time.Time) (peer Peer, notAfter time.Time, err error) {
 	now, err := id.current()
 	if err != nil {
 		return Peer{}, time.Time{}, err
 	}
-	peerID, notAfter, err := now.set.Trust.Verify(chain, time.Now())
+	peerID, notAfter, err := now.set.Trust.VerifyAsOf(chain, at, t)
 	if err != nil {
 		return Peer{}, time.Time{}, fmt.Errorf("identity: %w", err)
 	}

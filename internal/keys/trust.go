@@ -102,13 +102,13 @@ func (d *DomainTrust) supersedes(old *DomainTrust) error {
 	return nil
 }
 
-// verify builds a chain from leaf to the CAs of d and returns the time until
-// which the verdict holds.
-func (d *DomainTrust) verify(leaf *x509.Certificate, intermediates *x509.CertPool, now time.Time) (time.Time, error) {
+// verify builds a chain from leaf to the CAs of d whose certificates were valid at a
+// time, and returns the time until which the verdict holds.
+func (d *DomainTrust) verify(leaf *x509.Certificate, intermediates *x509.CertPool, at, now time.Time) (time.Time, error) {
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots:         d.pool,
 		Intermediates: intermediates,
-		CurrentTime:   now,
+		CurrentTime:   at,
 		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 	})
 	if err != nil {
@@ -227,6 +227,12 @@ func (t *Trust) Pool() *x509.CertPool {
 // and that domain's revocation lists. The verdict holds until the earliest end
 // of a certificate or revocation list that it rests on.
 func (t *Trust) Verify(chain []*x509.Certificate, now time.Time) (ID, time.Time, error) {
+	return t.VerifyAsOf(chain, now, now)
+}
+
+// VerifyAsOf is Verify for certificates that have to have been valid at a time, and
+// revocation lists that are in force now.
+func (t *Trust) VerifyAsOf(chain []*x509.Certificate, at, now time.Time) (ID, time.Time, error) {
 	none := time.Time{}
 	if len(chain) == 0 || len(chain) > MaxChain {
 		return ID{}, none, fmt.Errorf("%w: a chain of %d certificates: want 1 to %d", ErrUntrusted, len(chain), MaxChain)
@@ -240,7 +246,7 @@ func (t *Trust) Verify(chain []*x509.Certificate, now time.Time) (ID, time.Time,
 	if !ok {
 		return id, none, fmt.Errorf("%w: %s: nothing vouches for trust domain %s: put its CA in trust/%s.crt to federate", ErrUntrusted, id, id.TrustDomain, id.TrustDomain)
 	}
-	if err := checkTimes(leaf, now); err != nil {
+	if err := checkTimes(leaf, at); err != nil {
 		return id, none, fmt.Errorf("%s: %w", id, err)
 	}
 	intermediates := x509.NewCertPool()
@@ -253,7 +259,7 @@ func (t *Trust) Verify(chain []*x509.Certificate, now time.Time) (ID, time.Time,
 		}
 		intermediates.AddCert(cert)
 	}
-	until, err := domain.verify(leaf, intermediates, now)
+	until, err := domain.verify(leaf, intermediates, at, now)
 	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return id, none, fmt.Errorf("%s: %w: no CA in %s signed it: put the one that did there, if it is to be trusted", id, err, t.file(id.TrustDomain))
