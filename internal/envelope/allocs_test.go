@@ -16,9 +16,8 @@ func TestAllocations(t *testing.T) {
 			to := newParties(t, n)
 			e := newEpoch(t, params(newParty(t, "shop"), to...))
 			m := message(strings.Repeat("x", 1024))
-			m.Clear = nil
 			raw := seal(t, e, m, true)
-			r := newReader(t, raw, to[0])
+			r, clear := newReader(t, raw, to[0]), outside(m)
 			if got := testing.AllocsPerRun(100, func() {
 				if _, err := e.Seal(nil, m, [RandomSize]byte{}, true); err != nil {
 					t.Fatal(err)
@@ -31,7 +30,7 @@ func TestAllocations(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := r.Open(nil, parsed, m.Topic, nil, nil); err != nil {
+				if _, err := r.Open(nil, parsed, m.Topic, clear, nil); err != nil {
 					t.Fatal(err)
 				}
 			}); got > 2 {

@@ -16,6 +16,7 @@ func BenchmarkSealOpen(b *testing.B) {
 				e := newEpoch(b, p)
 				r := newReader(b, seal(b, e, m, true), to[0])
 				var out, plain []byte
+				clear := outside(m)
 				b.ReportAllocs()
 				b.SetBytes(int64(size))
 				for b.Loop() {
@@ -30,7 +31,7 @@ func BenchmarkSealOpen(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if _, err := r.Open(plain[:0], parsed, m.Topic, m.Clear, nil); err != nil {
+					if _, err := r.Open(plain[:0], parsed, m.Topic, clear, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

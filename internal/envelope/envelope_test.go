@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	sign := func(digest []byte) ([]byte, error) { return ed25519.Sign(private, digest), nil }
 	verify := func(digest, signature []byte) bool { return ed25519.Verify(public, digest, signature) }
-	for _, suite := range []Suite{AES256GCM, ChaCha20Poly1305} {
+	for _, suite := range []Suite{AES256GCM, ChaCha20Poly1305, PQAES256GCM, PQChaCha20Poly1305} {
 		for _, n := range []int{1, 2, 33} {
 			for _, signed := range []bool{false, true} {
 				t.Run(fmt.Sprintf("suite=%d/recipients=%d/signed=%v", suite, n, signed), func(t *testing.T) {
@@ -47,7 +48,7 @@ func TestRoundTrip(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					got, err := r.Open(nil, parsed, m.Topic, m.Clear, verify)
+					got, err := r.Open(nil, parsed, m.Topic, outside(m), verify)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -84,7 +85,7 @@ func TestRoundTripProperty(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		got, err := r.Open(nil, parsed, m.Topic, m.Clear, nil)
+		got, err := r.Open(nil, parsed, m.Topic, outside(m), nil)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -108,9 +109,9 @@ func TestTampered(t *testing.T) {
 		}
 		// Grants and tags of others are theirs: a change denies it to them alone.
 		theirs := func(i int) bool {
-			grants := bytes.Index(raw, parsed.Grants) + grantSize
+			grants := bytes.Index(raw, parsed.Grants) + wrappedSize
 			tags := len(raw) - (n-1)*tagSize
-			return n > 1 && (i >= grants && i < grants+(n-1)*grantSize || i >= tags)
+			return n > 1 && (i >= grants && i < grants+(n-1)*wrappedSize || i >= tags)
 		}
 		for i := range raw {
 			bad := bytes.Clone(raw)
@@ -130,6 +131,82 @@ func TestTampered(t *testing.T) {
 	}
 }
 
+// TestTamperedEpoch: a change to an epoch that comes again is noticed too, where it is
+// ours to notice.
+func TestTamperedEpoch(t *testing.T) {
+	for _, suite := range []Suite{AES256GCM, PQAES256GCM} {
+		to := newParties(t, 2)
+		p := params(newParty(t, "shop"), to...)
+		p.Suite, p.Credential = suite, []byte("a card")
+		m := message("attack at dawn")
+		raw := seal(t, newEpoch(t, p), m, true)
+		r := newReader(t, raw, to[0])
+		parsed, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(r.Header.Credential) != "a card" {
+			t.Errorf("the credential is %q", r.Header.Credential)
+		}
+		first := bytes.Index(raw, parsed.Header)
+		theirs := bytes.Index(raw, parsed.Grants) + suite.grantSize()
+		for i := first; i < theirs+suite.grantSize(); i++ {
+			bad := bytes.Clone(raw)
+			bad[i] ^= 1 << (i % 8)
+			e, err := Parse(bad)
+			if err == nil {
+				_, err = r.Open(nil, e, m.Topic, outside(m), nil)
+			}
+			if (err == nil) != (i >= theirs) {
+				t.Errorf("suite %d: byte %d of %d, bit %d flipped: %v", suite, i-first, theirs-first, i%8, err)
+			}
+		}
+	}
+}
+
+// TestPostQuantum: both halves of a recipient's key are needed, and the encapsulation
+// is bound to the epoch.
+func TestPostQuantum(t *testing.T) {
+	sender, to, other := newParty(t, "shop"), newParty(t, "billing"), newParty(t, "crm")
+	m := message("x")
+	p := params(sender, to)
+	p.Suite = PQAES256GCM
+	raw := seal(t, newEpoch(t, p), m, true)
+	e, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHeader(e.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unwrap(e, h, to.id, OwnKey{to.key, nil}); !errors.Is(err, ErrNotRecipient) {
+		t.Errorf("without the post-quantum half: %v", err)
+	}
+	if _, err := Unwrap(e, h, to.id, OwnKey{to.key, other.pq}); !errors.Is(err, ErrNotRecipient) {
+		t.Errorf("with another post-quantum half: %v", err)
+	}
+	// One who has broken X25519, and pretends to have the other half.
+	h.KeyIDs = [][]byte{keyID(to.key.PublicKey(), other.pq.PublicKey().Bytes())}
+	forged := *e
+	forged.Header = h.encode()
+	if h, err = ParseHeader(forged.Header); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Unwrap(&forged, h, to.id, OwnKey{to.key, other.pq}); !errors.Is(err, ErrTampered) {
+		t.Errorf("who has the X25519 half only: %v", err)
+	}
+	if _, err := unwrapAs(e, to); err != nil {
+		t.Error(err)
+	}
+	for name, pq := range map[string][]byte{"none": nil, "short": to.pq.PublicKey().Bytes()[1:], "no key": bytes.Repeat([]byte{0xff}, len(to.pq.PublicKey().Bytes()))} {
+		p.Recipients[0].PQ = pq
+		if _, err := NewEpoch(p, rand.Reader); !errors.Is(err, ErrKey) {
+			t.Errorf("a recipient's key is %s: %v", name, err)
+		}
+	}
+}
+
 // TestContext: a message opens on its topic only, and with its clear headers.
 func TestContext(t *testing.T) {
 	sender, to := newParty(t, "shop"), newParty(t, "billing")
@@ -140,7 +217,7 @@ func TestContext(t *testing.T) {
 		"no topic":               func(m *Message) { m.Topic = "" },
 		"a clear header":         func(m *Message) { m.Clear = []Field{m.Clear[0], {"Trace", "abd"}} },
 		"one that is missing":    func(m *Message) { m.Clear = m.Clear[:1] },
-		"one too many":           func(m *Message) { m.Clear = append(m.Clear[:2:2], Field{"Z", "z"}) },
+		"a huge value":           func(m *Message) { m.Clear = []Field{m.Clear[0], {"Trace", strings.Repeat("x", MaxClearValues)}} },
 		"another name":           func(m *Message) { m.Clear = []Field{m.Clear[0], {"Tracd", "abc"}} },
 		"values that have moved": func(m *Message) { m.Clear = []Field{{"Micro-Topic", "orders.create"}, {"Trace", "dabc"}} },
 	} {
@@ -163,7 +240,7 @@ func TestNotRecipient(t *testing.T) {
 	if _, err := open(raw, other, m, nil); !errors.Is(err, ErrNotRecipient) {
 		t.Errorf("a stranger: %v", err)
 	}
-	if _, err := open(raw, party{other.id, to.key}, m, nil); !errors.Is(err, ErrTampered) {
+	if _, err := open(raw, party{other.id, to.key, to.pq}, m, nil); !errors.Is(err, ErrTampered) {
 		t.Errorf("the key under another ID: %v", err)
 	}
 	if _, err := open(seal(t, newEpoch(t, params(sender, to)), m, false), to, m, nil); !errors.Is(err, ErrNotRecipient) {
@@ -189,7 +266,7 @@ func TestForgedByRecipient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = victims.Open(nil, parsed, m.Topic, m.Clear, nil)
+		_, err = victims.Open(nil, parsed, m.Topic, outside(m), nil)
 		return err
 	}
 	// All that mallory can make are tags with its own key.
@@ -215,9 +292,9 @@ func TestReflected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Sender, h.SenderKey, h.KeyIDs = b.id, b.key.PublicKey().Bytes(), [][]byte{KeyID(a.key.PublicKey())}
+	h.Sender, h.SenderKey, h.KeyIDs = b.id, b.key.PublicKey().Bytes(), [][]byte{keyID(a.key.PublicKey(), nil)}
 	e.Header = h.encode()
-	if _, err := Unwrap(e, a.id, a.key); !errors.Is(err, ErrTampered) {
+	if _, err := unwrapAs(e, a); !errors.Is(err, ErrTampered) {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -268,10 +345,10 @@ func TestCommitment(t *testing.T) {
 	if e.Epoch, err = epochID(secretA, e.Header); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Unwrap(e, a.id, a.key); err != nil {
+	if _, err := unwrapAs(e, a); err != nil {
 		t.Errorf("the control: %v", err)
 	}
-	if _, err := Unwrap(e, b.id, b.key); !errors.Is(err, ErrTampered) {
+	if _, err := unwrapAs(e, b); !errors.Is(err, ErrTampered) {
 		t.Errorf("a key that the id does not commit to: %v", err)
 	}
 	if one.ID() == two.ID() {
@@ -284,7 +361,7 @@ func TestCommitment(t *testing.T) {
 func TestWithoutSenderKey(t *testing.T) {
 	sender, mallory, victim := newParty(t, "shop"), newParty(t, "mallory"), newParty(t, "victim")
 	m := message("x")
-	p := params(party{sender.id, mallory.key}, victim)
+	p := params(party{id: sender.id, key: mallory.key}, victim)
 	raw := seal(t, newEpoch(t, p), m, true)
 	r := newReader(t, raw, victim)
 	if !bytes.Equal(r.Header.SenderKey, mallory.key.PublicKey().Bytes()) {
@@ -295,7 +372,7 @@ func TestWithoutSenderKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Header = bytes.Replace(e.Header, mallory.key.PublicKey().Bytes(), sender.key.PublicKey().Bytes(), 1)
-	if _, err := Unwrap(e, victim.id, victim.key); !errors.Is(err, ErrTampered) {
+	if _, err := unwrapAs(e, victim); !errors.Is(err, ErrTampered) {
 		t.Errorf("with the sender's key in the header: %v", err)
 	}
 }
@@ -308,7 +385,7 @@ func TestLowOrderKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := params(sender, to)
-		p.Recipients = append(p.Recipients, Recipient{"spiffe://shop.internal/low", key})
+		p.Recipients = append(p.Recipients, Recipient{ID: "spiffe://shop.internal/low", Key: key})
 		if _, err := NewEpoch(p, rand.Reader); !errors.Is(err, ErrKey) {
 			t.Errorf("a recipient's: %v", err)
 		}
@@ -328,7 +405,7 @@ func TestLowOrderKeys(t *testing.T) {
 				h.Ephemeral = []byte(low)
 			}
 			e.Header = h.encode()
-			if _, err := Unwrap(e, to.id, to.key); !errors.Is(err, ErrKey) {
+			if _, err := unwrapAs(e, to); !errors.Is(err, ErrKey) {
 				t.Errorf("the %s's: %v", which, err)
 			}
 		}
@@ -364,7 +441,7 @@ func TestExhausted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Open(nil, parsed, "orders.created", message("x").Clear, nil); !errors.Is(err, ErrLimit) {
+	if _, err := r.Open(nil, parsed, "orders.created", outside(message("x")), nil); !errors.Is(err, ErrLimit) {
 		t.Errorf("a message beyond the last: %v", err)
 	}
 }

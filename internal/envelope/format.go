@@ -1,8 +1,10 @@
 package envelope
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"iter"
 )
 
 // Layout, described in spec/envelope.md. Numbers marked v are unsigned LEB128 in
@@ -12,8 +14,9 @@ import (
 //	prefix:   magic (4) ‖ version ‖ suite ‖ flags ‖ epoch id (32) ‖ counter (4) ‖ random (8) ‖
 //	          clear header count ‖ { length v ‖ name }…
 //	header:   version ‖ suite ‖ mode ‖ length v ‖ sender ID ‖ sender key (32) ‖ length v ‖ scope ‖
-//	          created (8) ‖ not after (8) ‖ most (4) ‖ ephemeral key (32) ‖ count v ‖ { key id (8) }…
-//	grants:   { sealed epoch key (48) } for each key id, in their order
+//	          created (8) ‖ not after (8) ‖ most (4) ‖ ephemeral key (32) ‖ count v ‖ { key id (8) }… ‖
+//	          length v ‖ credential
+//	grants:   { [ encapsulation (1120) ] ‖ sealed epoch key (48) } for each key id, in their order
 //	proof:    nothing, { tag (16) } for each key id, or length v ‖ signature
 const (
 	magic     = "SGNE"
@@ -24,12 +27,14 @@ const (
 	RandomSize  = 8
 	keySize     = 32
 	keyIDSize   = 8
-	grantSize   = keySize + 16 // NaCl box adds 16 bytes
+	wrappedSize = keySize + 16 // NaCl box adds 16 bytes
 	tagSize     = 16
 	counterSize = 4
 	nonceSize   = counterSize + RandomSize
 	overhead    = 16 // of both AEADs
 	prefixSize  = len(magic) + 3 + EpochIDSize + nonceSize + 1
+
+	encapsulationSize = 1120 // MLKEM768-X25519: 1088 and 32 bytes
 )
 
 // Limits, in bytes where nothing else is said.
@@ -40,20 +45,40 @@ const (
 	MaxName         = 520      // of a sender ID, and of a scope
 	MaxTopic        = 1024     // of a topic
 	MaxClearHeaders = 32       // headers that travel in clear as well
+	MaxClearValues  = 64 << 10 // of their values together
 	MaxHeaders      = 256      // headers of a message
 	MaxHeaderName   = 255
 	MaxSignature    = 1024
-	maxHeader       = 128 + 2*MaxName + MaxRecipients*keyIDSize
+	MaxCredential   = 32 << 10 // of what introduces a sender
+	maxHeader       = 128 + 2*MaxName + MaxRecipients*keyIDSize + MaxCredential
 )
 
-// Suite is how payloads are encrypted. Epoch keys are always wrapped with NaCl box.
+// Suite is how payloads are encrypted, and how their keys are agreed on. Senders take
+// AES where the processor has instructions for it.
 type Suite byte
 
-// The suites. Senders take AES where the processor has instructions for it.
+// The suites. All wrap epoch keys with NaCl box; those with PQ mix in an encapsulation
+// to the recipient's MLKEM768-X25519 key (crypto/hpke), so that what is recorded today
+// stays closed to a quantum computer.
 const (
-	AES256GCM        Suite = 1 // NIST SP 800-38D
-	ChaCha20Poly1305 Suite = 2 // RFC 8439
+	AES256GCM          Suite = 1 // NIST SP 800-38D
+	ChaCha20Poly1305   Suite = 2 // RFC 8439
+	PQAES256GCM        Suite = 3
+	PQChaCha20Poly1305 Suite = 4
 )
+
+func (s Suite) known() bool { return s >= AES256GCM && s <= PQChaCha20Poly1305 }
+
+// PQ reports whether the suite is a post-quantum one.
+func (s Suite) PQ() bool { return s == PQAES256GCM || s == PQChaCha20Poly1305 }
+
+// grantSize is the size of each grant.
+func (s Suite) grantSize() int {
+	if s.PQ() {
+		return encapsulationSize + wrappedSize
+	}
+	return wrappedSize
+}
 
 // Mode is how the sender of a message is proved.
 type Mode byte
@@ -71,22 +96,22 @@ const (
 // Envelope is a parsed message: well-formed, not verified. Its slices are parts of
 // what was parsed.
 type Envelope struct {
-	Suite      Suite
-	Epoch      [EpochIDSize]byte
-	Counter    uint32
-	ClearNames []string // headers whose value comes from outside, sorted
-	Header     []byte   // of the epoch, nil if it is not inline
-	Grants     []byte
-	Proof      []byte
+	Suite   Suite
+	Epoch   [EpochIDSize]byte
+	Counter uint32
+	Header  []byte // of the epoch, nil if it is not inline
+	Grants  []byte
+	Proof   []byte
 
 	prefix     []byte
+	names      []byte // of clear headers
 	nonce      []byte
 	ciphertext []byte
 }
 
 // Parse reads an envelope strictly: there is one encoding of each, and nothing may
-// follow it. It takes memory for the names of clear headers only, and does not look
-// into an inline epoch, which most receivers know.
+// follow it. It takes no memory but its result, and does not look into an inline
+// epoch, which most receivers know.
 func Parse(data []byte) (*Envelope, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes: at most %d", ErrLimit, len(data), MaxSize)
@@ -96,7 +121,7 @@ func Parse(data []byte) (*Envelope, error) {
 	}
 	r := reader{rest: data[len(magic):]}
 	v, suite, flags := r.byte(), Suite(r.byte()), r.byte()
-	if v != version || suite != AES256GCM && suite != ChaCha20Poly1305 {
+	if v != version || !suite.known() {
 		return nil, fmt.Errorf("%w: version %d, suite %d", ErrSuite, v, suite)
 	}
 	if flags&^flagEpoch != 0 {
@@ -106,11 +131,11 @@ func Parse(data []byte) (*Envelope, error) {
 	copy(e.Epoch[:], r.take(EpochIDSize))
 	e.nonce = r.take(nonceSize)
 	e.Counter = binary.BigEndian.Uint32(e.nonce)
-	e.clearNames(&r)
+	e.names = clearNames(&r)
 	e.prefix = data[: len(data)-len(r.rest) : len(data)-len(r.rest)]
 	if flags&flagEpoch != 0 {
 		e.Header = r.sized(maxHeader)
-		e.Grants = r.sized(MaxRecipients * grantSize)
+		e.Grants = r.sized(MaxRecipients * suite.grantSize())
 	}
 	e.ciphertext = r.sized(MaxSize)
 	e.Proof = r.rest
@@ -123,21 +148,31 @@ func Parse(data []byte) (*Envelope, error) {
 	return e, nil
 }
 
-func (e *Envelope) clearNames(r *reader) {
+// clearNames takes the names of clear headers, sorted, each once.
+func clearNames(r *reader) []byte {
 	n := int(r.byte())
 	if n > MaxClearHeaders {
 		r.fail(ErrLimit, "%d clear headers", n)
-		return
 	}
-	for i := range n {
-		name := string(r.sized(MaxHeaderName))
-		if i > 0 && name <= e.ClearNames[i-1] {
+	names, last := r.rest, []byte(nil)
+	for i := 0; i < n && r.err == nil; i++ {
+		name := r.sized(MaxHeaderName)
+		if i > 0 && bytes.Compare(name, last) <= 0 {
 			r.fail(ErrMalformed, "clear headers are not sorted")
 		}
-		if r.err != nil {
-			return
+		last = name
+	}
+	return names[:len(names)-len(r.rest)]
+}
+
+// ClearNames returns the names of the headers whose values travel outside, sorted.
+func (e *Envelope) ClearNames() iter.Seq[[]byte] {
+	return func(yield func(name []byte) bool) {
+		for r := (reader{rest: e.names}); len(r.rest) > 0; {
+			if name := r.sized(MaxHeaderName); r.err != nil || !yield(name) {
+				return
+			}
 		}
-		e.ClearNames = append(e.ClearNames, name)
 	}
 }
 

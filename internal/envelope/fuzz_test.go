@@ -13,10 +13,18 @@ func FuzzParse(f *testing.F) {
 		f.Add(seal(f, e, message("hello"), true))
 		f.Add(seal(f, e, message(""), false))
 	}
+	p := params(sender, to[0])
+	p.Suite, p.Credential = PQAES256GCM, []byte("a card")
+	f.Add(seal(f, newEpoch(f, p), message("hello"), true))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := Parse(data)
 		if err != nil {
 			return
+		}
+		for name := range e.ClearNames() {
+			if len(name) == 0 || len(name) > MaxHeaderName {
+				t.Errorf("a clear header's name of %d bytes", len(name))
+			}
 		}
 		out := bytes.Clone(e.prefix)
 		if e.Header != nil {
@@ -32,7 +40,7 @@ func FuzzParse(f *testing.F) {
 		if out = append(out, e.Proof...); !bytes.Equal(out, data) {
 			t.Errorf("%x encodes as %x", data, out)
 		}
-		if _, err := Unwrap(e, to[0].id, to[0].key); err == nil && e.Epoch == ([EpochIDSize]byte{}) {
+		if _, err := unwrapAs(e, to[0]); err == nil && e.Epoch == ([EpochIDSize]byte{}) {
 			t.Error("an epoch of zeros opens")
 		}
 	})

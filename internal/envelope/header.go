@@ -21,12 +21,18 @@ type Header struct {
 	Most      uint32 // messages
 	Ephemeral []byte // X25519 public key
 	KeyIDs    [][]byte
+	// Credential introduces the sender to those who do not know its key, in the
+	// caller's own terms; empty if there is none.
+	Credential []byte
+
+	raw []byte
 }
 
-// KeyID names a recipient's key in a header: 8 bytes, so that it may by accident be
+// keyID names a recipient's keys in a header: 8 bytes, so that it may by accident be
 // another's. Grants tell.
-func KeyID(key *ecdh.PublicKey) []byte {
-	sum := sha256.Sum256(append([]byte("signet/envelope/v1 key id\x00"), key.Bytes()...))
+func keyID(key *ecdh.PublicKey, pq []byte) []byte {
+	named := append([]byte(labelKeyID), key.Bytes()...)
+	sum := sha256.Sum256(append(named, pq...))
 	return sum[:keyIDSize]
 }
 
@@ -43,7 +49,7 @@ func (h *Header) encode() []byte {
 	for _, id := range h.KeyIDs {
 		out = append(out, id...)
 	}
-	return out
+	return appendSized(out, h.Credential)
 }
 
 // ParseHeader reads a header strictly. What it returns is part of data.
@@ -53,8 +59,8 @@ func ParseHeader(data []byte) (*Header, error) {
 	}
 	r := reader{rest: data}
 	v := r.byte()
-	h := &Header{Suite: Suite(r.byte()), Mode: Mode(r.byte())}
-	if r.err == nil && (v != version || h.Suite != AES256GCM && h.Suite != ChaCha20Poly1305 || h.Mode > Signed) {
+	h := &Header{Suite: Suite(r.byte()), Mode: Mode(r.byte()), raw: data}
+	if r.err == nil && (v != version || !h.Suite.known() || h.Mode > Signed) {
 		return nil, fmt.Errorf("%w: version %d, suite %d, mode %d", ErrSuite, v, h.Suite, h.Mode)
 	}
 	h.Sender = string(r.sized(MaxName))
@@ -70,6 +76,7 @@ func ParseHeader(data []byte) (*Header, error) {
 		}
 		h.KeyIDs = append(h.KeyIDs, r.take(keyIDSize))
 	}
+	h.Credential = r.take(r.number(MaxCredential))
 	r.end()
 	switch {
 	case r.err != nil:

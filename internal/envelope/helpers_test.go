@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"crypto/ecdh"
+	"crypto/hpke"
 	"crypto/rand"
 	"fmt"
 	"testing"
@@ -12,6 +13,7 @@ import (
 type party struct {
 	id  string
 	key *ecdh.PrivateKey
+	pq  hpke.PrivateKey
 }
 
 func newParty(t testing.TB, service string) party {
@@ -20,7 +22,11 @@ func newParty(t testing.TB, service string) party {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return party{"spiffe://shop.internal/" + service, k}
+	pq, err := hpke.MLKEM768X25519().GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return party{"spiffe://shop.internal/" + service, k, pq}
 }
 
 func newParties(t testing.TB, n int) []party {
@@ -31,7 +37,13 @@ func newParties(t testing.TB, n int) []party {
 	return all
 }
 
-func (p party) recipient() Recipient { return Recipient{p.id, p.key.PublicKey()} }
+func (p party) recipient() Recipient {
+	r := Recipient{ID: p.id, Key: p.key.PublicKey()}
+	if p.pq != nil {
+		r.PQ = p.pq.PublicKey().Bytes()
+	}
+	return r
+}
 
 func recipients(all ...party) (out []Recipient) {
 	for _, p := range all {
@@ -81,17 +93,38 @@ func seal(t testing.TB, e *Epoch, m *Message, inline bool) []byte {
 	return out
 }
 
+// outside are the clear headers as a carrier brings them.
+func outside(m *Message) map[string]string {
+	headers := make(map[string]string)
+	for _, f := range m.Clear {
+		headers[f.Name] = f.Value
+	}
+	return headers
+}
+
+// unwrapAs unwraps the epoch of an envelope with a party's keys.
+func unwrapAs(e *Envelope, to party) (*Reader, error) {
+	if e.Header == nil {
+		return Unwrap(e, &Header{}, to.id, OwnKey{to.key, to.pq})
+	}
+	h, err := ParseHeader(e.Header)
+	if err != nil {
+		return nil, err
+	}
+	return Unwrap(e, h, to.id, OwnKey{to.key, to.pq})
+}
+
 // open parses, unwraps and opens with the message's own topic and clear headers.
 func open(raw []byte, to party, m *Message, verify func(digest, signature []byte) bool) (Opened, error) {
 	e, err := Parse(raw)
 	if err != nil {
 		return Opened{}, err
 	}
-	r, err := Unwrap(e, to.id, to.key)
+	r, err := unwrapAs(e, to)
 	if err != nil {
 		return Opened{}, err
 	}
-	return r.Open(nil, e, m.Topic, m.Clear, verify)
+	return r.Open(nil, e, m.Topic, outside(m), verify)
 }
 
 // reader unwraps the epoch of an envelope.
@@ -101,7 +134,7 @@ func newReader(t testing.TB, raw []byte, to party) *Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := Unwrap(e, to.id, to.key)
+	r, err := unwrapAs(e, to)
 	if err != nil {
 		t.Fatal(err)
 	}

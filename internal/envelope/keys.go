@@ -12,12 +12,14 @@ import (
 	"golang.org/x/crypto/nacl/box"
 )
 
-// What HKDF (RFC 5869, SHA-256) derives, by its info.
+// What HKDF (RFC 5869, SHA-256) derives, by its info; and two labels of other uses.
 const (
 	labelWrap    = "signet/envelope/v1 wrap\x00"
 	labelCommit  = "signet/envelope/v1 commit\x00"
 	labelPayload = "signet/envelope/v1 payload\x00"
 	labelTag     = "signet/envelope/v1 tag\x00"
+	labelPQ      = "signet/envelope/v1 pq\x00"     // HPKE's info and exporter context
+	labelKeyID   = "signet/envelope/v1 key id\x00" // before what SHA-256 digests
 )
 
 type key = [keySize]byte
@@ -36,10 +38,12 @@ func precompute(private *ecdh.PrivateKey, public *ecdh.PublicKey) (shared key, e
 }
 
 // pair are the agreements between a sender and a recipient: one of the epoch's
-// ephemeral key, which limits what a stolen sender key reveals, and one of the
-// sender's own, which only the two can make.
+// ephemeral key, which limits what a stolen sender key reveals, one of the sender's
+// own, which only the two can make, and one against quantum computers, in the suites
+// that have it.
 type pair struct {
 	ephemeral, static key
+	pq                []byte
 }
 
 // wrapKey wraps the epoch key for one recipient. The header names the sender's key
@@ -50,7 +54,8 @@ func (p *pair) wrapKey(header []byte, recipientID string, recipient *ecdh.Public
 	info := append([]byte(labelWrap), digest[:]...)
 	info = append(info, recipient.Bytes()...)
 	info = append(info, recipientID...)
-	return derive(append(p.ephemeral[:], p.static[:]...), nil, info)
+	secret := append(p.ephemeral[:], p.static[:]...)
+	return derive(append(secret, p.pq...), nil, info)
 }
 
 // tagKey authenticates the sender's messages to one recipient.
@@ -79,13 +84,13 @@ func payloads(suite Suite, secret key, epoch [EpochIDSize]byte) (cipher.AEAD, er
 		return nil, err
 	}
 	switch suite {
-	case AES256GCM:
+	case AES256GCM, PQAES256GCM:
 		block, err := aes.NewCipher(k[:])
 		if err != nil {
 			return nil, err
 		}
 		return cipher.NewGCM(block)
-	case ChaCha20Poly1305:
+	case ChaCha20Poly1305, PQChaCha20Poly1305:
 		return chacha20poly1305.New(k[:])
 	}
 	return nil, fmt.Errorf("%w: suite %d", ErrSuite, suite)

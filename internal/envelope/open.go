@@ -5,66 +5,87 @@ import (
 	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/hmac"
+	"crypto/hpke"
 	"fmt"
 
 	"golang.org/x/crypto/nacl/box"
 )
+
+// OwnKey is one of our own box keys.
+type OwnKey struct {
+	X25519 *ecdh.PrivateKey
+	PQ     hpke.PrivateKey // MLKEM768-X25519; nil refuses the post-quantum suites
+}
 
 // Reader opens the messages of one epoch, with one of our keys. It is safe for
 // concurrent use.
 type Reader struct {
 	Header *Header
 	id     [EpochIDSize]byte
-	index  int // of our key
+	grant  []byte // ours
+	index  int    // of our key
 	aead   cipher.AEAD
 	proofs proofs
 }
 
-// Unwrap makes a reader of the epoch that an envelope brings inline. ownID is our
-// SPIFFE ID. The error is ErrNotRecipient if the epoch has no grant for the key, and
-// ErrTampered if it has one that does not verify.
+// Unwrap makes a reader of the epoch that an envelope brings inline. h is its parsed
+// header, ownID our SPIFFE ID. The error is ErrNotRecipient if the epoch has no grant
+// for one of the keys, and ErrTampered if it has one that does not verify.
 //
-// It costs two agreements: ask first whether the sender may write to the topic, and
-// whether Header.SenderKey is the sender's.
-func Unwrap(e *Envelope, ownID string, own *ecdh.PrivateKey) (*Reader, error) {
+// It costs two agreements, and a decapsulation in the post-quantum suites: ask first
+// whether the sender may write to the topic, and whether h.SenderKey is the sender's.
+func Unwrap(e *Envelope, h *Header, ownID string, own ...OwnKey) (*Reader, error) {
 	if e.Header == nil {
 		return nil, fmt.Errorf("%w: the epoch is not inline", ErrNotRecipient)
 	}
-	h, err := ParseHeader(e.Header)
-	if err != nil {
-		return nil, err
-	}
-	if h.Suite != e.Suite || len(e.Grants) != len(h.KeyIDs)*grantSize {
+	if h.Suite != e.Suite || !bytes.Equal(h.raw, e.Header) || len(e.Grants) != len(h.KeyIDs)*h.Suite.grantSize() {
 		return nil, fmt.Errorf("%w: envelope and epoch do not belong together", ErrMalformed)
 	}
-	ours := KeyID(own.PublicKey())
-	err = ErrNotRecipient
-	for i, id := range h.KeyIDs {
-		if !bytes.Equal(id, ours) {
-			continue
+	err := ErrNotRecipient
+	for _, k := range own {
+		var pq []byte
+		if h.Suite.PQ() {
+			if k.PQ == nil {
+				continue
+			}
+			pq = k.PQ.PublicKey().Bytes()
 		}
-		var r *Reader
-		if r, err = unwrap(e, h, i, ownID, own); err == nil {
-			return r, nil
+		ours := keyID(k.X25519.PublicKey(), pq)
+		for i, id := range h.KeyIDs {
+			if !bytes.Equal(id, ours) {
+				continue
+			}
+			var r *Reader
+			if r, err = unwrap(e, h, i, ownID, k); err == nil {
+				return r, nil
+			}
 		}
 	}
 	return nil, err
 }
 
-func unwrap(e *Envelope, h *Header, index int, ownID string, own *ecdh.PrivateKey) (*Reader, error) {
+func unwrap(e *Envelope, h *Header, index int, ownID string, own OwnKey) (*Reader, error) {
 	var shared pair
 	var err error
-	if shared.ephemeral, err = agree(own, h.Ephemeral); err != nil {
+	if shared.ephemeral, err = agree(own.X25519, h.Ephemeral); err != nil {
 		return nil, err
 	}
-	if shared.static, err = agree(own, h.SenderKey); err != nil {
+	if shared.static, err = agree(own.X25519, h.SenderKey); err != nil {
 		return nil, err
 	}
-	wrap, err := shared.wrapKey(e.Header, ownID, own.PublicKey())
+	size := h.Suite.grantSize()
+	grant := e.Grants[index*size:][:size]
+	wrapped := grant[size-wrappedSize:]
+	if h.Suite.PQ() {
+		if shared.pq, err = decapsulate(e.Header, grant[:encapsulationSize], ownID, own); err != nil {
+			return nil, err
+		}
+	}
+	wrap, err := shared.wrapKey(e.Header, ownID, own.X25519.PublicKey())
 	if err != nil {
 		return nil, err
 	}
-	opened, ok := box.OpenAfterPrecomputation(nil, e.Grants[index*grantSize:][:grantSize], new([24]byte), &wrap)
+	opened, ok := box.OpenAfterPrecomputation(nil, wrapped, new([24]byte), &wrap)
 	if !ok || len(opened) != keySize {
 		return nil, fmt.Errorf("%w: the grant", ErrTampered)
 	}
@@ -76,12 +97,15 @@ func unwrap(e *Envelope, h *Header, index int, ownID string, own *ecdh.PrivateKe
 	if !hmac.Equal(id[:], e.Epoch[:]) {
 		return nil, fmt.Errorf("%w: the epoch's id", ErrTampered)
 	}
-	r := &Reader{Header: h, id: id, index: index}
+	r := &Reader{id: id, index: index, grant: bytes.Clone(grant)}
+	if r.Header, err = ParseHeader(bytes.Clone(e.Header)); err != nil { // which outlives the envelope
+		return nil, err
+	}
 	if r.aead, err = payloads(h.Suite, secret, id); err != nil {
 		return nil, err
 	}
 	if h.Mode == Tagged {
-		tag, err := shared.tagKey(id, ownID, own.PublicKey())
+		tag, err := shared.tagKey(id, ownID, own.X25519.PublicKey())
 		if err != nil {
 			return nil, err
 		}
@@ -99,29 +123,33 @@ func agree(own *ecdh.PrivateKey, public []byte) (key, error) {
 }
 
 // Open opens a message of the reader's epoch into dst, which it appends to. topic is
-// the one that it came on, clear has the values of e.ClearNames, in their order.
-// verify checks the signature of an epoch in mode Signed, over 32 bytes; it is not
-// called otherwise.
+// the one that it came on, and outside has the values of its clear headers, perhaps
+// among others. verify checks the signature of an epoch in mode Signed, over 32 bytes;
+// it is not called otherwise.
 //
 // What it opens may have been opened before: see Replay.
-func (r *Reader) Open(dst []byte, e *Envelope, topic string, clear []Field, verify func(digest, signature []byte) bool) (Opened, error) {
-	if e.Epoch != r.id || e.Suite != r.Header.Suite {
+func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]string, verify func(digest, signature []byte) bool) (Opened, error) {
+	if e.Epoch != r.id || e.Suite != r.Header.Suite || !r.again(e) {
 		return Opened{}, fmt.Errorf("%w: of another epoch", ErrTampered)
 	}
 	if e.Counter >= r.Header.Most {
 		return Opened{}, fmt.Errorf("%w: message %d of %d", ErrLimit, e.Counter, r.Header.Most)
 	}
-	if len(topic) > MaxTopic || len(clear) != len(e.ClearNames) {
-		return Opened{}, fmt.Errorf("%w: clear headers or topic", ErrTampered)
-	}
-	for i, f := range clear {
-		if f.Name != e.ClearNames[i] {
-			return Opened{}, fmt.Errorf("%w: clear headers", ErrTampered)
-		}
+	if len(topic) > MaxTopic {
+		return Opened{}, fmt.Errorf("%w: the topic", ErrTampered)
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	s.bind(e.prefix, topic, clear)
+	s.begin(e.prefix, topic)
+	outer := 0
+	for name := range e.ClearNames() {
+		value, ok := outside[string(name)]
+		if !ok || len(value) > MaxClearValues-outer {
+			return Opened{}, fmt.Errorf("%w: a clear header is missing, or too large", ErrTampered)
+		}
+		outer += len(value)
+		s.bound = appendSized(s.bound, value)
+	}
 	if err := r.proved(e, s, verify); err != nil {
 		return Opened{}, err
 	}
@@ -131,6 +159,17 @@ func (r *Reader) Open(dst []byte, e *Envelope, topic string, clear []Field, veri
 		return Opened{}, fmt.Errorf("%w: the message, its topic or its clear headers", ErrTampered)
 	}
 	return parsePlaintext(out[start:])
+}
+
+// again reports whether an epoch that comes again is the one we know, in all that is
+// ours to compare. What others were granted is theirs.
+func (r *Reader) again(e *Envelope) bool {
+	if e.Header == nil {
+		return true
+	}
+	size := len(r.grant)
+	return bytes.Equal(e.Header, r.Header.raw) && len(e.Grants) == len(r.Header.KeyIDs)*size &&
+		bytes.Equal(e.Grants[r.index*size:][:size], r.grant)
 }
 
 // proved checks the proof of the sender, before anything is decrypted.

@@ -31,9 +31,10 @@ func TestParamsRefused(t *testing.T) {
 		"no sender":            {func(p *Params) { p.Sender = "" }, ErrMalformed},
 		"long sender":          {func(p *Params) { p.Sender = strings.Repeat("x", MaxName+1) }, ErrLimit},
 		"no scope":             {func(p *Params) { p.Scope = "" }, ErrMalformed},
-		"unknown suite":        {func(p *Params) { p.Suite = 3 }, ErrSuite},
+		"unknown suite":        {func(p *Params) { p.Suite = 5 }, ErrSuite},
 		"no suite":             {func(p *Params) { p.Suite = 0 }, ErrSuite},
 		"too many messages":    {func(p *Params) { p.Most = MaxMessages + 1 }, ErrLimit},
+		"large credential":     {func(p *Params) { p.Credential = make([]byte, MaxCredential+1) }, ErrLimit},
 		"ends first":           {func(p *Params) { p.NotAfter = p.Created }, ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -61,6 +62,7 @@ func TestMessageRefused(t *testing.T) {
 		"clear twice":        {func(m *Message) { m.Clear[1].Name = m.Clear[0].Name }, ErrMalformed},
 		"clear without name": {func(m *Message) { m.Clear[0].Name = "" }, ErrLimit},
 		"too many clear":     {func(m *Message) { m.Clear = make([]Field, MaxClearHeaders+1) }, ErrLimit},
+		"large clear":        {func(m *Message) { m.Clear[1].Value = strings.Repeat("x", MaxClearValues) }, ErrLimit},
 		"no header name":     {func(m *Message) { m.Headers[0].Name = "" }, ErrLimit},
 		"long header name":   {func(m *Message) { m.Headers[0].Name = strings.Repeat("x", MaxHeaderName+1) }, ErrLimit},
 		"too many headers":   {func(m *Message) { m.Headers = make([]Field, MaxHeaders+1) }, ErrLimit},

@@ -17,15 +17,12 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return &scratch{hash: sha256.New()} }}
 
-// bind makes the associated data of a message: its prefix, which names the epoch and
-// so the sender and the recipients, the topic, and the values of clear headers, whose
-// names are in the prefix.
-func (s *scratch) bind(prefix []byte, topic string, clear []Field) {
+// begin begins the associated data of a message: its prefix, which names the epoch
+// and so the sender and the recipients, and the topic. The values of clear headers
+// follow, whose names are in the prefix.
+func (s *scratch) begin(prefix []byte, topic string) {
 	s.bound = append(s.bound[:0], prefix...)
 	s.bound = appendSized(s.bound, topic)
-	for _, f := range clear {
-		s.bound = appendSized(s.bound, f.Value)
-	}
 }
 
 // digest is what the sender proves: the associated data and the whole ciphertext. The

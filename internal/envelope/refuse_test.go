@@ -64,7 +64,7 @@ func TestEnvelopeRefused(t *testing.T) {
 	}
 	r := newReader(t, raw, to)
 	openAs := func(e *Envelope) error {
-		_, err := r.Open(nil, e, m.Topic, m.Clear, nil)
+		_, err := r.Open(nil, e, m.Topic, outside(m), nil)
 		return err
 	}
 	if err := openAs(parse()); err != nil {
@@ -80,12 +80,12 @@ func TestEnvelopeRefused(t *testing.T) {
 	if err := openAs(e); !errors.Is(err, ErrTampered) {
 		t.Errorf("another suite: %v", err)
 	}
-	if _, err := Unwrap(e, to.id, to.key); !errors.Is(err, ErrMalformed) {
+	if _, err := unwrapAs(e, to); !errors.Is(err, ErrMalformed) {
 		t.Errorf("an epoch of another suite: %v", err)
 	}
 	e = parse()
 	e.Grants = append(bytes.Clone(e.Grants), e.Grants...)
-	if _, err := Unwrap(e, to.id, to.key); !errors.Is(err, ErrMalformed) {
+	if _, err := unwrapAs(e, to); !errors.Is(err, ErrMalformed) {
 		t.Errorf("two grants for one key: %v", err)
 	}
 	// A ciphertext that has no room for its tag.

@@ -16,7 +16,7 @@ func TestReplayModel(t *testing.T) {
 		counters := rapid.OneOf(rapid.Uint32Range(0, 130), rapid.Uint32Range(MaxMessages-100, MaxMessages-1))
 		for range 200 {
 			c := counters.Draw(t, "counter")
-			switch rapid.IntRange(0, 2).Draw(t, "what") {
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
 			case 0:
 				if got := r.Begin(c); got != model[c] {
 					t.Fatalf("Begin(%d) is %v, want %v", c, got, model[c])
@@ -29,6 +29,9 @@ func TestReplayModel(t *testing.T) {
 				if model[c] == Busy {
 					model[c] = Done
 				}
+			case 2:
+				r.Handled(c)
+				model[c] = Done
 			default:
 				r.End(c, false)
 				if model[c] == Busy {
@@ -37,6 +40,54 @@ func TestReplayModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReplayWhole: an epoch that was handled as a whole takes nothing, and none of its
+// messages is handled again.
+func TestReplayWhole(t *testing.T) {
+	b := NewBudget(1)
+	r := NewReplay(b)
+	for c := range uint32(MaxMessages) {
+		if got := r.Begin(c); got != Unseen {
+			t.Fatalf("message %d is %v", c, got)
+		}
+		r.End(c, true)
+	}
+	if len(r.pages) != 0 {
+		t.Errorf("%d pages", len(r.pages))
+	}
+	for c := range uint32(MaxMessages) {
+		if got := r.Begin(c); got != Done {
+			t.Fatalf("again, message %d is %v", c, got)
+		}
+	}
+}
+
+// TestReplayBudget: what there is no room for is not handled, as it could not be told
+// when it comes again.
+func TestReplayBudget(t *testing.T) {
+	b := NewBudget(2)
+	one, two := NewReplay(b), NewReplay(b)
+	for _, c := range []uint32{0, pageBits} {
+		if got := one.Begin(c); got != Unseen {
+			t.Errorf("message %d is %v", c, got)
+		}
+	}
+	if got := two.Begin(5); got != NoRoom {
+		t.Errorf("over the budget: %v", got)
+	}
+	if got := one.Begin(1); got != Unseen {
+		t.Errorf("in a page that is there: %v", got)
+	}
+	one.Release()
+	for _, c := range []uint32{5, pageBits} {
+		if got := two.Begin(c); got != Unseen {
+			t.Errorf("message %d after the release is %v", c, got)
+		}
+	}
+	if got := two.Begin(2 * pageBits); got != NoRoom {
+		t.Errorf("over the budget again: %v", got)
+	}
 }
 
 // TestReplayOnce: of many who begin at once, one handles the message.
@@ -66,8 +117,7 @@ func TestReplayMemory(t *testing.T) {
 	for c := uint32(0); c < MaxMessages; c += 64 {
 		r.Begin(MaxMessages - 1 - c)
 	}
-	const bytesAPage = 2 * pageBits / 8
-	if got := len(r.pages) * bytesAPage; got != 256<<10 {
+	if got := len(r.pages) * PageSize; got != 256<<10 {
 		t.Errorf("%d bytes", got)
 	}
 }

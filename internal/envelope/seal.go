@@ -19,6 +19,7 @@ import (
 type Recipient struct {
 	ID  string // SPIFFE ID
 	Key *ecdh.PublicKey
+	PQ  []byte // MLKEM768-X25519 public key, for the post-quantum suites
 }
 
 // Params say what an epoch is.
@@ -31,6 +32,7 @@ type Params struct {
 	Created    time.Time
 	NotAfter   time.Time
 	Most       uint32 // messages; 0 means MaxMessages
+	Credential []byte // at most 32 KiB; see Header
 	// Sign proves the sender by a signature over 32 bytes, in place of a tag for each
 	// recipient. It must be safe for concurrent use.
 	Sign func(digest []byte) ([]byte, error)
@@ -85,12 +87,14 @@ func (p *Params) header() (*Header, error) {
 	switch {
 	case p.SenderKey == nil || p.SenderKey.Curve() != ecdh.X25519():
 		return nil, fmt.Errorf("%w: the sender's: want an X25519 key", ErrKey)
+	case len(p.Credential) > MaxCredential:
+		return nil, fmt.Errorf("%w: a credential of %d bytes: at most %d", ErrLimit, len(p.Credential), MaxCredential)
 	case len(p.Recipients) == 0 || len(p.Recipients) > MaxRecipients:
 		return nil, fmt.Errorf("%w: %d recipient keys: want 1 to %d", ErrLimit, len(p.Recipients), MaxRecipients)
 	}
 	h := &Header{
 		Suite: p.Suite, Mode: Tagged, Sender: p.Sender, SenderKey: p.SenderKey.PublicKey().Bytes(),
-		Scope: p.Scope, Created: p.Created, NotAfter: p.NotAfter, Most: p.Most,
+		Scope: p.Scope, Created: p.Created, NotAfter: p.NotAfter, Most: p.Most, Credential: p.Credential,
 	}
 	if h.Most == 0 {
 		h.Most = MaxMessages
@@ -106,12 +110,16 @@ func (p *Params) header() (*Header, error) {
 		if r.Key == nil || r.Key.Curve() != ecdh.X25519() {
 			return nil, fmt.Errorf("%w: of %s: want an X25519 key", ErrKey, r.ID)
 		}
-		if raw := string(r.Key.Bytes()); seen[raw] {
+		pq := r.PQ
+		if !p.Suite.PQ() {
+			pq = nil
+		}
+		if raw := string(r.Key.Bytes()) + string(pq); seen[raw] {
 			return nil, fmt.Errorf("%w: of %s: it is there twice", ErrKey, r.ID)
 		} else {
 			seen[raw] = true
 		}
-		h.KeyIDs = append(h.KeyIDs, KeyID(r.Key))
+		h.KeyIDs = append(h.KeyIDs, keyID(r.Key, pq))
 	}
 	return h, nil
 }
@@ -141,6 +149,13 @@ func (e *Epoch) grant(p *Params, ephemeral *ecdh.PrivateKey, secret key, r Recip
 	}
 	if shared.static, err = precompute(p.SenderKey, r.Key); err != nil {
 		return fmt.Errorf("of %s: %w", r.ID, err)
+	}
+	if e.suite.PQ() {
+		var encapsulation []byte
+		if encapsulation, shared.pq, err = encapsulate(e.header, r); err != nil {
+			return err
+		}
+		e.grants = append(e.grants, encapsulation...)
 	}
 	wrap, err := shared.wrapKey(e.header, r.ID, r.Key)
 	if err != nil {
@@ -215,7 +230,10 @@ func (e *Epoch) Seal(dst []byte, m *Message, random [RandomSize]byte, inline boo
 
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	s.bind(prefix, m.Topic, m.Clear)
+	s.begin(prefix, m.Topic)
+	for _, f := range m.Clear {
+		s.bound = appendSized(s.bound, f.Value)
+	}
 	nonce := prefix[len(magic)+3+EpochIDSize:][:nonceSize]
 	out = e.aead.Seal(out[:at], nonce, out[at:], s.bound)
 	return e.prove(out, s, out[at:])
@@ -269,7 +287,12 @@ func (m *Message) check() error {
 	case m.Time.UnixMicro() < 0:
 		return fmt.Errorf("%w: a time before 1970", ErrMalformed)
 	}
+	outer := 0
 	for i, f := range m.Clear {
+		outer += len(f.Value)
+		if outer > MaxClearValues {
+			return fmt.Errorf("%w: clear headers of %d bytes: at most %d", ErrLimit, outer, MaxClearValues)
+		}
 		if f.Name == "" || len(f.Name) > MaxHeaderName {
 			return fmt.Errorf("%w: a header name of %d bytes", ErrLimit, len(f.Name))
 		}

@@ -3,6 +3,7 @@ package envelope
 import (
 	"bytes"
 	"crypto/ecdh"
+	"crypto/hpke"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"time"
 )
 
@@ -32,6 +34,7 @@ type vector struct {
 	Envelope  string    `json:"envelope"`
 	Recipient string    `json:"recipient"`
 	Key       string    `json:"key"`
+	PQKey     string    `json:"pqKey,omitempty"`
 	Topic     string    `json:"topic"`
 	Clear     []Field   `json:"clear"`
 	Class     string    `json:"class"`
@@ -77,16 +80,22 @@ func TestVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		to := party{id: v.Recipient, key: key}
+		if v.PQKey != "" {
+			if to.pq, err = hpke.MLKEM768X25519().NewPrivateKey(unhex(t, v.PQKey)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		m := &Message{Topic: v.Topic, Clear: v.Clear, Time: v.Time, Headers: v.Headers, Body: []byte(v.Body)}
 		raw := unhex(t, v.Envelope)
-		got, err := open(raw, party{v.Recipient, key}, m, nil)
+		got, err := open(raw, to, m, nil)
 		if class := classOf(err); class != v.Class {
 			t.Errorf("%s: %s (%v); want %s", v.Name, class, err, v.Class)
 			continue
 		}
 		if err == nil {
 			same(t, got, m)
-			if sender := newReader(t, raw, party{v.Recipient, key}).Header.Sender; sender != v.Sender {
+			if sender := newReader(t, raw, to).Header.Sender; sender != v.Sender {
 				t.Errorf("%s: from %s", v.Name, sender)
 			}
 		}
@@ -132,17 +141,22 @@ func fixedParty(t *testing.T, service string) party {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return party{"spiffe://shop.internal/" + service, k}
+	pq, err := hpke.MLKEM768X25519().DeriveKeyPair(append(raw, "pq"...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return party{"spiffe://shop.internal/" + service, k, pq}
 }
 
 // writeVectors makes them: run it with -update, and read what has changed.
 func writeVectors(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 1)
 	sender, billing, shipping := fixedParty(t, "shop"), fixedParty(t, "billing"), fixedParty(t, "shipping")
 	m := message("hello")
 	file := vectors{Version: "signet/envelope/v1", Comment: "spec/envelope.md; envelope and key are hexadecimal"}
 	sealed := func(suite Suite, to ...party) []byte {
 		p := params(sender, to...)
-		p.Suite = suite
+		p.Suite, p.Credential = suite, []byte("a card")
 		e, err := NewEpoch(p, &stream{seed: fmt.Sprint("epoch", suite, len(to))})
 		if err != nil {
 			t.Fatal(err)
@@ -157,6 +171,13 @@ func writeVectors(t *testing.T) {
 		v := vector{
 			Name: name, Class: class, Envelope: hex.EncodeToString(raw), Recipient: billing.id,
 			Key: hex.EncodeToString(billing.key.Bytes()), Topic: m.Topic, Clear: m.Clear,
+		}
+		if len(raw) > len(magic)+1 && Suite(raw[len(magic)+1]).PQ() {
+			seed, err := billing.pq.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			v.PQKey = hex.EncodeToString(seed)
 		}
 		if class == "ok" {
 			v.Sender, v.Time, v.Headers, v.Body = sender.id, m.Time, m.Headers, string(m.Body)
@@ -175,6 +196,11 @@ func writeVectors(t *testing.T) {
 	add("AES-256-GCM, pairwise", "ok", one, nil)
 	add("AES-256-GCM, tagged", "ok", two, nil)
 	add("ChaCha20-Poly1305, tagged", "ok", sealed(ChaCha20Poly1305, shipping, billing), nil)
+	pq := sealed(PQAES256GCM, shipping, billing)
+	add("MLKEM768-X25519 and AES-256-GCM, tagged", "ok", pq, nil)
+	add("MLKEM768-X25519 and ChaCha20-Poly1305, pairwise", "ok", sealed(PQChaCha20Poly1305, billing), nil)
+	add("without the post-quantum key", "not-recipient", pq, func(v *vector) { v.PQKey = "" })
+	add("an encapsulation that was changed", "tampered", at(pq, bytes.Index(pq, grantsOf(t, pq))+int(PQAES256GCM.grantSize()), 0), nil)
 	add("truncated", "malformed", one[:len(one)/2], nil)
 	add("extended", "malformed", append(bytes.Clone(one), 0), nil)
 	add("unknown flag", "malformed", at(one, len(magic)+2, 3), nil)
@@ -196,6 +222,15 @@ func writeVectors(t *testing.T) {
 	if err := os.WriteFile(filepath.FromSlash(vectorsFile), append(data, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func grantsOf(t *testing.T, raw []byte) []byte {
+	t.Helper()
+	e, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Grants
 }
 
 func ephemeralOf(t *testing.T, raw []byte) []byte {
@@ -224,11 +259,13 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("Epoch ID (%d)", 8*EpochIDSize),
 		fmt.Sprintf("Counter (%d)", 8*counterSize),
 		fmt.Sprintf("Random (%d)", 8*RandomSize),
-		fmt.Sprintf("Grant (%d)", 8*grantSize),
+		fmt.Sprintf("[Encapsulation (%d)]", 8*encapsulationSize),
+		fmt.Sprintf("Wrapped Key (%d)", 8*wrappedSize),
 		fmt.Sprintf("Sender Key (%d)", 8*keySize),
 		fmt.Sprintf("Key ID (%d)", 8*keyIDSize),
 		fmt.Sprintf("%d: AES-256-GCM", AES256GCM),
 		fmt.Sprintf("%d: ChaCha20-Poly1305", ChaCha20Poly1305),
+		fmt.Sprintf("%d, %d: the same with MLKEM768-X25519", PQAES256GCM, PQChaCha20Poly1305),
 		fmt.Sprintf("0x%02x: header and grants are there", flagEpoch),
 		fmt.Sprintf("%d: pairwise, for one key; %d: tagged; %d: signed", Pairwise, Tagged, Signed),
 		fmt.Sprintf("the first %d bytes of SHA-256", keyIDSize),
@@ -238,12 +275,15 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("| sender ID, scope | 1 to %d bytes each |", MaxName),
 		fmt.Sprintf("| topic | 1 to %d bytes |", MaxTopic),
 		fmt.Sprintf("| clear headers | %d |", MaxClearHeaders),
+		fmt.Sprintf("| values of clear headers together | %d bytes |", MaxClearValues),
 		fmt.Sprintf("| headers | %d |", MaxHeaders),
+		fmt.Sprintf("| credential | 0 to %d bytes |", MaxCredential),
 		fmt.Sprintf("| header name | 1 to %d bytes |", MaxHeaderName),
 		fmt.Sprintf("| signature | 1 to %d bytes |", MaxSignature),
 		fmt.Sprintf("the first %d bytes of HMAC-SHA-256", tagSize),
 		strings.TrimSuffix(labelWrap, "\x00"), strings.TrimSuffix(labelCommit, "\x00"),
 		strings.TrimSuffix(labelPayload, "\x00"), strings.TrimSuffix(labelTag, "\x00"),
+		strings.TrimSuffix(labelPQ, "\x00"), strings.TrimSuffix(labelKeyID, "\x00"),
 	} {
 		if !strings.Contains(page, line) {
 			t.Errorf("the page lacks %q", line)
