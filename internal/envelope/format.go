@@ -116,7 +116,7 @@ func Parse(data []byte) (*Envelope, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes: at most %d", ErrLimit, len(data), MaxSize)
 	}
-	if len(data) < prefixSize || string(data[:len(magic)]) != magic {
+	if len(data) < prefixSize || !IsEnvelope(data) {
 		return nil, fmt.Errorf("%w: it does not begin as an envelope", ErrMalformed)
 	}
 	r := reader{rest: data[len(magic):]}
@@ -146,6 +146,14 @@ func Parse(data []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("%w: a ciphertext of %d bytes", ErrMalformed, len(e.ciphertext))
 	}
 	return e, nil
+}
+
+// PlainSize is how many bytes Open appends.
+func (e *Envelope) PlainSize() int { return len(e.ciphertext) - overhead }
+
+// IsEnvelope reports whether data begins as an envelope does.
+func IsEnvelope(data []byte) bool {
+	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
 }
 
 // clearNames takes the names of clear headers, sorted, each once.

@@ -83,16 +83,21 @@ func TestMessageRefused(t *testing.T) {
 	}
 }
 
-// TestPadding: messages of one padded size have one sealed size.
+// TestPadding: messages that are padded to one size have one sealed size.
 func TestPadding(t *testing.T) {
 	e := newEpoch(t, params(newParty(t, "shop"), newParty(t, "billing")))
-	sizes := make(map[int]bool)
-	for i := range 100 {
-		m := message(strings.Repeat("x", i))
-		m.Padding = 100 - i
-		sizes[len(seal(t, e, m, false))] = true
-	}
-	if len(sizes) != 1 {
-		t.Errorf("sizes are %v", sizes)
+	for _, multiple := range []int{1, 2, 64, 100, 128, 256, 4096, 20000} {
+		sizes := make(map[int]bool)
+		for i := range 400 {
+			m := message(strings.Repeat("x", i))
+			m.Pad(multiple)
+			if m.size()%multiple != 0 || m.Padding > 2*multiple+3 {
+				t.Fatalf("%d bytes padded to %d are %d", i, multiple, m.size())
+			}
+			sizes[len(seal(t, e, m, false))] = true
+		}
+		if len(sizes) > 2+500/multiple {
+			t.Errorf("%d sizes of multiples of %d", len(sizes), multiple)
+		}
 	}
 }

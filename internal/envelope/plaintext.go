@@ -24,6 +24,20 @@ func (m *Message) size() int {
 
 func varintSize(n int) int { return max(1, (bits.Len(uint(n))+6)/7) }
 
+// Pad sets the padding so that the size of what is encrypted is a multiple of a number
+// above 0: the least that does, up to a few bytes.
+func (m *Message) Pad(multiple int) {
+	m.Padding = 0
+	n := m.size()
+	// The padding's length takes a byte already, and perhaps up to three more.
+	for p := max(0, (multiple-n%multiple)%multiple-3); ; p++ {
+		if (n+varintSize(p)-1+p)%multiple == 0 {
+			m.Padding = p
+			return
+		}
+	}
+}
+
 func (m *Message) append(out []byte) []byte {
 	out = binary.BigEndian.AppendUint64(out, uint64(m.Time.UnixMicro()))
 	out = binary.AppendUvarint(out, uint64(m.Padding))

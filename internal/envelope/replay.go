@@ -15,18 +15,25 @@ const (
 	maxPages = MaxMessages / pageBits
 )
 
-// Budget bounds the pages that several Replays hold together.
-type Budget struct{ left atomic.Int64 }
+// Budget bounds the pages that several Replays hold together. nil has no bound.
+type Budget struct {
+	left atomic.Int64
+	of   *Budget
+}
 
-// NewBudget makes a budget of so many pages.
-func NewBudget(pages int64) *Budget {
-	b := new(Budget)
+// NewBudget makes a budget of so many pages, which are also taken from another budget
+// unless that is nil.
+func NewBudget(pages int64, of *Budget) *Budget {
+	b := &Budget{of: of}
 	b.left.Store(pages)
 	return b
 }
 
 func (b *Budget) take() bool {
-	if b == nil || b.left.Add(-1) >= 0 {
+	if b == nil {
+		return true
+	}
+	if b.left.Add(-1) >= 0 && b.of.take() {
 		return true
 	}
 	b.left.Add(1)
@@ -36,6 +43,7 @@ func (b *Budget) take() bool {
 func (b *Budget) give(pages int) {
 	if b != nil {
 		b.left.Add(int64(pages))
+		b.of.give(pages)
 	}
 }
 

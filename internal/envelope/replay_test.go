@@ -45,7 +45,7 @@ func TestReplayModel(t *testing.T) {
 // TestReplayWhole: an epoch that was handled as a whole takes nothing, and none of its
 // messages is handled again.
 func TestReplayWhole(t *testing.T) {
-	b := NewBudget(1)
+	b := NewBudget(1, nil)
 	r := NewReplay(b)
 	for c := range uint32(MaxMessages) {
 		if got := r.Begin(c); got != Unseen {
@@ -66,8 +66,8 @@ func TestReplayWhole(t *testing.T) {
 // TestReplayBudget: what there is no room for is not handled, as it could not be told
 // when it comes again.
 func TestReplayBudget(t *testing.T) {
-	b := NewBudget(2)
-	one, two := NewReplay(b), NewReplay(b)
+	b := NewBudget(2, nil)
+	one, two := NewReplay(NewBudget(10, b)), NewReplay(NewBudget(10, b))
 	for _, c := range []uint32{0, pageBits} {
 		if got := one.Begin(c); got != Unseen {
 			t.Errorf("message %d is %v", c, got)
@@ -87,6 +87,10 @@ func TestReplayBudget(t *testing.T) {
 	}
 	if got := two.Begin(2 * pageBits); got != NoRoom {
 		t.Errorf("over the budget again: %v", got)
+	}
+	small := NewReplay(NewBudget(1, NewBudget(10, nil)))
+	if first, second := small.Begin(0), small.Begin(pageBits); first != Unseen || second != NoRoom {
+		t.Errorf("a budget of one page: %v, %v", first, second)
 	}
 }
 
