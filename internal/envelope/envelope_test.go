@@ -240,6 +240,10 @@ func TestNotRecipient(t *testing.T) {
 	if _, err := open(raw, other, m, nil); !errors.Is(err, ErrNotRecipient) {
 		t.Errorf("a stranger: %v", err)
 	}
+	h := newReader(t, raw, to).Header
+	if h.Addressed(OwnKey{other.key, other.pq}) || !h.Addressed(OwnKey{other.key, other.pq}, OwnKey{to.key, nil}) {
+		t.Error("it seems to be addressed to others")
+	}
 	if _, err := open(raw, party{other.id, to.key, to.pq}, m, nil); !errors.Is(err, ErrTampered) {
 		t.Errorf("the key under another ID: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/hpke"
 	"fmt"
+	"slices"
 
 	"golang.org/x/crypto/nacl/box"
 )
@@ -43,14 +44,10 @@ func Unwrap(e *Envelope, h *Header, ownID string, own ...OwnKey) (*Reader, error
 	}
 	err := ErrNotRecipient
 	for _, k := range own {
-		var pq []byte
-		if h.Suite.PQ() {
-			if k.PQ == nil {
-				continue
-			}
-			pq = k.PQ.PublicKey().Bytes()
+		ours, ok := k.id(h.Suite)
+		if !ok {
+			continue
 		}
-		ours := keyID(k.X25519.PublicKey(), pq)
 		for i, id := range h.KeyIDs {
 			if !bytes.Equal(id, ours) {
 				continue
@@ -62,6 +59,28 @@ func Unwrap(e *Envelope, h *Header, ownID string, own ...OwnKey) (*Reader, error
 		}
 	}
 	return nil, err
+}
+
+// Addressed reports whether an epoch seems to have a grant for one of our keys, without
+// any public-key operation.
+func (h *Header) Addressed(own ...OwnKey) bool {
+	for _, k := range own {
+		if ours, ok := k.id(h.Suite); ok && slices.ContainsFunc(h.KeyIDs, func(id []byte) bool { return bytes.Equal(id, ours) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// id names our key in a header of a suite, if the suite can use it.
+func (k OwnKey) id(s Suite) (id []byte, ok bool) {
+	switch {
+	case !s.PQ():
+		return keyID(k.X25519.PublicKey(), nil), true
+	case k.PQ == nil:
+		return nil, false
+	}
+	return keyID(k.X25519.PublicKey(), k.PQ.PublicKey().Bytes()), true
 }
 
 func unwrap(e *Envelope, h *Header, index int, ownID string, own OwnKey) (*Reader, error) {
