@@ -89,8 +89,11 @@ func TestHostileBroker(t *testing.T) {
 			m.Payload = append(m.Payload, 0)
 			return []natsmitm.Message{m}
 		},
-		"empties":        func(m natsmitm.Message) []natsmitm.Message { m.Payload = []byte{}; return []natsmitm.Message{m} },
-		"cross-delivers": func(m natsmitm.Message) []natsmitm.Message { m.Subject = "orders.deleted"; return []natsmitm.Message{m} },
+		"empties": func(m natsmitm.Message) []natsmitm.Message { m.Payload = []byte{}; return []natsmitm.Message{m} },
+		"cross-delivers": func(m natsmitm.Message) []natsmitm.Message {
+			m.Subject = "orders.deleted"
+			return []natsmitm.Message{m}
+		},
 		"changes a clear header": func(m natsmitm.Message) []natsmitm.Message {
 			m.Header = bytes.Replace(m.Header, []byte("visible"), []byte("changed"), 1)
 			return []natsmitm.Message{m}
