@@ -46,17 +46,22 @@ func (l *live) close() {
 }
 
 // recipients returns the box keys of those who can read what is published by a rule,
-// the IDs of those of whom none is known, and when to ask again.
-func (l *live) recipients(r *rule, now time.Time) (to []envelope.Recipient, missing []string, again time.Time) {
+// the IDs of those of whom none is known, and when to ask again. After a change of trust
+// the registry is asked first: it is sooner in taking back what is not trusted any more
+// than in telling us.
+func (l *live) recipients(r *rule, now time.Time, changed bool) (to []envelope.Recipient, missing []string, again time.Time) {
 	again = now.Add(l.rotate)
 	for _, id := range r.subscribers {
 		service, home := strings.CutPrefix(id, l.home)
 		if home && id != l.self.String() {
 			l.follow.watch(service)
+			if changed {
+				l.follow.lookup(service, true)
+			}
 		}
 		found, until := l.keysOf(id)
 		if len(found) == 0 && home {
-			l.follow.lookup(service)
+			l.follow.lookup(service, false)
 			found, until = l.keysOf(id)
 		}
 		switch {

@@ -62,7 +62,8 @@ func (s *sender) renew(l *live, now time.Time) (*outgoing, error) {
 	if len(own) == 0 {
 		return nil, fmt.Errorf("sealed: %w", identity.ErrClosed)
 	}
-	to, missing, again := l.recipients(s.rule, now)
+	was := s.now.Load()
+	to, missing, again := l.recipients(s.rule, now, was != nil && was.generation != next.generation)
 	next.again = again
 	next.fingerprint = own[0].PublicKey().Bytes()
 	for _, r := range to {
@@ -90,7 +91,7 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 		return nil
 	}
 	if len(to) == 0 {
-		return fmt.Errorf("%w: no box key is known of %s, who can read %s: start them with the signed registry, or add their cards with Identity.AddCard",
+		return fmt.Errorf("%w: no box key is known of %s, who can read %s: start them with the signed registry, which this broker has to be given with broker.Registry, or add their cards with Identity.AddCard",
 			ErrNoRecipients, strings.Join(s.rule.subscribers, ", "), keys.Quote(s.rule.pattern))
 	}
 	p := &envelope.Params{

@@ -34,7 +34,7 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 	}
 	until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	if service := o.from.Service; err != nil && o.from.TrustDomain == l.self.TrustDomain {
-		l.follow.lookup(service)
+		l.follow.lookup(service, false)
 		until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	}
 	return until, err
