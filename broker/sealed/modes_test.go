@@ -207,7 +207,9 @@ func TestReplayStore(t *testing.T) {
 	w := newWire()
 	shop := f.join("shop", w, orders())
 	var refused rejections
-	member := func() broker.Broker { return f.join("billing", w, orders(), sealed.ReplayStore(shared), refused.option()) }
+	member := func() broker.Broker {
+		return f.join("billing", w, orders(), sealed.ReplayStore(shared), refused.option())
+	}
 	one, two := subscribe(t, member(), "orders.created", broker.Queue("q")), newInbox()
 	publish(t, shop, "orders.created", "a")
 	s, err := member().Subscribe("orders.created", two.handle, broker.Queue("q"))
