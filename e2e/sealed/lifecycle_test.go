@@ -267,3 +267,21 @@ func TestKeysRotateUnderLoad(t *testing.T) {
 		t.Errorf("%d messages were refused: %+v", n, refused.all)
 	}
 }
+
+// TestHistory: a durable stream is read anew from its beginning, as often as one likes,
+// where both the backend and the wrapper are told so.
+func TestHistory(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	s := natstest.Start(t, natstest.JetStream())
+	js := func() broker.Broker { return open(s.Addr(), nats.JetStream("ORDERS", stream, quick)) }
+	shop, billing := f.join("shop", js()), f.join("billing", js())
+	live := subscribe(t, billing, "orders.created")
+	for i := range 10 {
+		publish(t, shop, "orders.created", fmt.Sprint(i))
+	}
+	for range 2 {
+		again := subscribe(t, billing, "orders.created", sealed.History(), nats.History())
+		again.until("all of the stream", func() bool { _, different := again.count(); return different == 10 })
+	}
+	live.until("all of it once", func() bool { all, _ := live.count(); return all == 10 })
+}
