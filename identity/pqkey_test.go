@@ -70,6 +70,48 @@ func TestCheckPQKey(t *testing.T) {
 	}
 }
 
+// FuzzCheckPQKey holds the check against crypto/hpke: it refuses what cannot be parsed
+// or sealed to, and nothing else.
+func FuzzCheckPQKey(f *testing.F) {
+	key, err := hpke.MLKEM768X25519().NewPrivateKey(make([]byte, 32)) // the same in each worker
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := key.PublicKey().Bytes()
+	f.Add(good, uint16(0), uint16(0), false)
+	for i := range 3 { // the greatest coefficient, and one above, in every place of three bytes
+		f.Add(good, uint16(i), uint16(3328), false)
+		f.Add(good, uint16(i), uint16(3329), false)
+	}
+	f.Add(good, uint16(767), uint16(3328), false)
+	f.Add(good, uint16(767), uint16(3329), false)
+	f.Add(good, uint16(767), uint16(4095), true)
+	f.Add(good, uint16(5), uint16(5), true)
+	f.Add(good[:1215], uint16(0), uint16(0), false)
+	f.Add([]byte{}, uint16(0), uint16(0), false)
+	f.Fuzz(func(t *testing.T, raw []byte, at, coefficient uint16, low bool) {
+		if len(raw) == identity.PQKeySize {
+			raw = bytes.Clone(raw)
+			i, c := int(at%768)/2*3, coefficient%4096
+			if at%2 == 0 {
+				raw[i], raw[i+1] = byte(c), raw[i+1]&0xf0|byte(c>>8)
+			} else {
+				raw[i+1], raw[i+2] = raw[i+1]&0x0f|byte(c<<4), byte(c>>4)
+			}
+			if low {
+				clear(raw[len(raw)-32:])
+			}
+		}
+		key, want := hpke.MLKEM768X25519().NewPublicKey(raw)
+		if want == nil {
+			_, want = hpke.Seal(key, hpke.HKDFSHA256(), hpke.AES256GCM(), nil, nil)
+		}
+		if got := identity.CheckPQKey(raw); (got == nil) != (want == nil) {
+			t.Errorf("CheckPQKey says %v, crypto/hpke %v", got, want)
+		}
+	})
+}
+
 // TestCheckedPQKeysSeal: what the check lets through can be sealed to, so that one bad
 // key cannot stop a message that goes to many.
 func TestCheckedPQKeysSeal(t *testing.T) {
@@ -127,5 +169,14 @@ func TestPQKeyIsIndependent(t *testing.T) {
 	}
 	if !one.BoxKeys()[0].Equal(two.BoxKeys()[0]) {
 		t.Error("the X25519 key is not that of the file, so this has shown nothing")
+	}
+}
+
+func BenchmarkCheckPQKey(b *testing.B) {
+	key := pqKey(b)
+	for b.Loop() {
+		if err := identity.CheckPQKey(key); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -72,10 +72,15 @@ func (id *Identity) SealKeys() []SealKey {
 //
 // WARNING: unlike the signing key these are bare keys. Do not print them.
 func (id *Identity) BoxKeys() []*ecdh.PrivateKey {
-	var found []*ecdh.PrivateKey
-	for _, pair := range id.SealKeys() {
-		if !slices.ContainsFunc(found, func(key *ecdh.PrivateKey) bool { return key.Equal(pair.X25519) }) {
-			found = append(found, pair.X25519)
+	now, err := id.current()
+	if err != nil {
+		return nil
+	}
+	found := []*ecdh.PrivateKey{now.set.Box}
+	t := time.Now()
+	for _, old := range now.retired {
+		if t.Before(old.until) && !slices.ContainsFunc(found, func(key *ecdh.PrivateKey) bool { return key.Equal(old.key.X25519) }) {
+			found = append(found, old.key.X25519)
 		}
 	}
 	return found
