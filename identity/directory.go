@@ -15,7 +15,7 @@ const (
 	MaxAddresses        = 16384 // addresses in all
 	MaxAddressesPerPeer = 1024  // addresses bound to one peer
 	MaxPeersPerAddress  = 64    // peers bound to one address
-	MaxKeys             = 65536 // box keys in all, counted as pairs
+	MaxKeys             = 65536 // box keys in all, counted as pairs, of some 1.5 KB each
 	MaxKeysPerPeer      = 256   // box keys of one peer: a pair for each replica
 )
 
