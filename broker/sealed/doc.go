@@ -41,7 +41,8 @@
 // random key that is wrapped to each recipient's box key; see spec/envelope.md. An epoch
 // ends after an hour, 2^20 messages, or when a recipient, a rule or our own key has
 // changed. Recipients' keys come from the identity's peer directory, which
-// Identity.AddCard fills, and the signed registry given with broker.Registry. A
+// Identity.AddCard fills, and the signed registry given with broker.Registry. With
+// PostQuantum they are pairs of an X25519 and an ML-KEM-768 key. A
 // subscriber whose directory holds no box.key has a new key after each restart, and
 // cannot open what was sealed to the old one. Publishers are known by the card that
 // each message brings; see OmitCard.

@@ -52,7 +52,7 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the card is of %s", card.Peer.ID))
 	}
 	for _, key := range card.Keys {
-		if string(key.Bytes()) == string(h.SenderKey) {
+		if string(key.X25519.Bytes()) == string(h.SenderKey) {
 			o.peer, o.chain = card.Peer, card.Chain
 			return nil
 		}
