@@ -100,6 +100,9 @@ func (s *subscription) ensure(ctx context.Context, l *link) (time.Duration, erro
 	conf, p := l.settings.stream, s.place
 	found, err := l.js.Consumer(ctx, conf.name, p.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := l.checkTopic(ctx, s.topic); err != nil {
+			return 0, err
+		}
 		found, err = l.js.CreateConsumer(ctx, conf.name, s.consumerConfig(conf))
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another of the queue was first
 			found, err = l.js.Consumer(ctx, conf.name, p.name)

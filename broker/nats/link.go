@@ -26,6 +26,7 @@ type link struct {
 	b        *natsBroker
 	settings *settings
 	nc       *natsgo.Conn
+	made     atomic.Pointer[natsgo.Conn] // nc, for callbacks that may come before it is set
 	js       jetstream.JetStream // nil for core NATS
 	draining atomic.Bool
 	ended    chan struct{} // closed by close
@@ -75,6 +76,17 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 			s.nats.ReconnectedCB(nc)
 		}
 	}
+	if o.CustomReconnectDelayCB == nil {
+		o.CustomReconnectDelayCB = reconnectDelay
+	}
+	delay := o.CustomReconnectDelayCB
+	o.CustomReconnectDelayCB = func(attempts int) time.Duration {
+		// Only errors of dialing are reported; those of handshakes are kept.
+		if nc := l.made.Load(); nc != nil && nc.LastError() != nil {
+			b.report.logf(logger.WarnLevel, "nats: reconnect: %v", nc.LastError())
+		}
+		return delay(attempts)
+	}
 	o.ReconnectErrCB = func(nc *natsgo.Conn, err error) {
 		b.report.logf(logger.WarnLevel, "nats: reconnect: %v", err)
 		if s.nats.ReconnectErrCB != nil {
@@ -92,6 +104,7 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 		return nil, s.explain(err)
 	}
 	l.nc = nc
+	l.made.Store(nc)
 	if s.stream != nil {
 		if err := l.openStream(); err != nil {
 			l.close()

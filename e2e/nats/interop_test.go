@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-signet/signet/broker/nats"
 	"github.com/go-signet/signet/e2e/internal/natstest"
 	natsgo "github.com/nats-io/nats.go"
 	"go-micro.dev/v4/broker"
@@ -203,5 +202,3 @@ func TestBodyIsTheHandlersOwn(t *testing.T) {
 		}
 	}
 }
-
-var _ = nats.ErrInvalid
