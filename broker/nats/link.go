@@ -27,7 +27,7 @@ type link struct {
 	settings *settings
 	nc       *natsgo.Conn
 	made     atomic.Pointer[natsgo.Conn] // nc, for callbacks that may come before it is set
-	js       jetstream.JetStream // nil for core NATS
+	js       jetstream.JetStream         // nil for core NATS
 	draining atomic.Bool
 	ended    chan struct{} // closed by close
 	closed   chan struct{} // closed when nats.go has given up, or was told to

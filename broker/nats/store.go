@@ -67,9 +67,17 @@ func (l *link) store(ctx context.Context, topic string, m *broker.Message) error
 	}
 }
 
+// maxAttempt is how long one attempt to store a message takes at most.
+const maxAttempt = 2 * time.Second
+
+// attempt is how long one of several attempts within the timeout may take.
+func (s *streamSettings) attempt() time.Duration {
+	return max(min(s.timeout/3, maxAttempt), 100*time.Millisecond)
+}
+
 // try is one attempt, which has a part of the time only: an answer may have been lost.
 func (l *link) try(ctx context.Context, m *natsgo.Msg) error {
-	attempt, cancel := context.WithTimeout(ctx, max(l.settings.stream.timeout/3, 100*time.Millisecond))
+	attempt, cancel := context.WithTimeout(ctx, l.settings.stream.attempt())
 	defer cancel()
 	_, err := l.js.PublishMsg(attempt, m)
 	return err
@@ -98,7 +106,7 @@ func (l *link) judgeStore(ctx context.Context, topic string, body []byte, err er
 // judgeStream finds out why nobody has answered: the stream is not there, does not have
 // the topic, or has no leader at the moment, which is no error.
 func (l *link) judgeStream(ctx context.Context, topic string) error {
-	ctx, cancel := context.WithTimeout(ctx, max(l.settings.stream.timeout/3, 100*time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, l.settings.stream.attempt())
 	defer cancel()
 	if err := l.checkTopic(ctx, topic); errors.Is(err, errNotOfStream) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err

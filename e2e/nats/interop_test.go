@@ -116,7 +116,7 @@ func TestPlainClients(t *testing.T) {
 // TestMalformedHeaders comes from a hostile publisher. The next message is delivered.
 func TestMalformedHeaders(t *testing.T) {
 	s := natstest.Start(t)
-	errs := make(chan broker.Event, 100)
+	errs := make(chan broker.Event, 1<<16)
 	b := connect(t, s.Addr(), broker.ErrorHandler(func(e broker.Event) error { errs <- e; return nil }))
 	got := subscribe(t, b, "topic")
 	bad := func(values ...string) natsgo.Header { return natsgo.Header{"Signet-Headers": values} }

@@ -98,7 +98,7 @@ func TestRevokedServer(t *testing.T) {
 	a := authority(t, "shop.internal")
 	good, bad := natstest.Start(t, natstest.TLS(a)), natstest.Start(t, natstest.TLS(a))
 	id := issue(t, a, "greeter")
-	incidents := make(chan nats.Incident, 100)
+	incidents := make(chan nats.Incident, 1<<16)
 	b := connect(t, bad.Addr(), nats.Identity(id), nats.OnIncident(func(i nats.Incident) { incidents <- i }))
 	got := subscribe(t, b, "topic")
 	if err := a.Revoke(bad.Identity()); err != nil {
