@@ -2,12 +2,15 @@ package nats_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-signet/signet/broker/nats"
 	"github.com/go-signet/signet/e2e/internal/natstest"
 	natsgo "github.com/nats-io/nats.go"
 	"go-micro.dev/v4/broker"
@@ -151,7 +154,21 @@ func TestMalformedHeaders(t *testing.T) {
 			}
 		})
 	}
-	if n := stats(b).Malformed; n != 13 {
+	t.Run("no header block", func(t *testing.T) {
+		raw, err := net.Dial("tcp", s.Running().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		if _, err := raw.Write([]byte("CONNECT {\"headers\":true}\r\nHPUB topic 6 9\r\nBADHDRbad\r\nPUB topic 4\r\ngood\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		got.want("good")
+		if e := <-errs; !errors.Is(e.Error(), nats.ErrMalformed) || string(e.Message().Body) != "bad" {
+			t.Errorf("got %v %q", e.Error(), e.Message().Body)
+		}
+	})
+	if n := stats(b).Malformed; n != 14 {
 		t.Errorf("%d malformed messages counted", n)
 	}
 }

@@ -111,21 +111,36 @@ func TestWrongAccount(t *testing.T) {
 	}
 }
 
-// TestStreamPermissions are those of README.md.
+// TestStreamPermissions are those of broker/nats/README.md, for certificates that are
+// mapped to users.
 func TestStreamPermissions(t *testing.T) {
-	greeter := natstest.User{Name: "greeter", Password: "secret",
-		Publish: []string{"s.greeter", "$JS.API.STREAM.INFO.S", "$JS.API.CONSUMER.*.S.>", "$JS.API.CONSUMER.MSG.NEXT.S.>", "$JS.ACK.S.>"}}
-	s := natstest.Start(t, natstest.JetStream(), natstest.Users(root, greeter))
-	admin := connect(t, s.Addr(), stream(), nats.Auth("root", "root password"))
-	b := connect(t, s.Addr(), stream(), nats.Auth("greeter", "secret"))
-	got := subscribe(t, b, "s.>")
+	a := authority(t, "shop.internal")
+	billing := natstest.User{Name: "spiffe://shop.internal/billing",
+		Subscribe: []string{},
+		Publish: []string{"s.billing", "$JS.API.STREAM.INFO.S", "$JS.API.CONSUMER.INFO.S.>", "$JS.API.CONSUMER.CREATE.S.>",
+			"$JS.API.CONSUMER.MSG.NEXT.S.>", "$JS.API.CONSUMER.DELETE.S.>", "$JS.ACK.S.>"}}
+	s := natstest.Start(t, natstest.JetStream(), natstest.TLS(a), natstest.MapCertificates(),
+		natstest.Users(natstest.User{Name: "spiffe://shop.internal/root"}, billing))
+	admin := connect(t, s.Addr(), stream(), nats.Identity(issue(t, a, "root")))
+	b := connect(t, s.Addr(), stream(), nats.Identity(issue(t, a, "billing")))
+	got, queued := newInbox(t), subscribe(t, b, "s.>", broker.Queue("q"))
+	sub := subscribeWith(t, b, "s.>", got.handle)
 	within(t, 5*time.Second, "Publish", func() {
 		if err := b.Publish("s.other", &broker.Message{}); !errors.Is(err, nats.ErrDenied) {
 			t.Errorf("got %v", err)
 		}
 	})
-	publish(t, b, "s.greeter", "1")
+	publish(t, b, "s.billing", "1")
 	publish(t, admin, "s.other", "2")
 	got.want("1", "2")
-	settled(t, inspect(t, s))
+	queued.want("1", "2")
+	js := inspect(t, s)
+	settled(t, js)
+	if err := sub.Unsubscribe(); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "its consumer is gone", func() bool { return len(consumers(t, js)) == 1 })
+	if err := open(t, s.Addr(), nats.Identity(issue(t, a, "stranger"))).Connect(); err == nil {
+		t.Error("a service without a user was let in")
+	}
 }
