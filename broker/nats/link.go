@@ -29,12 +29,13 @@ type link struct {
 	made     atomic.Pointer[natsgo.Conn] // nc, for callbacks that may come before it is set
 	js       jetstream.JetStream         // nil for core NATS
 	draining atomic.Bool
-	ended    chan struct{} // closed by close
-	closed   chan struct{} // closed when nats.go has given up, or was told to
-	retired  sync.WaitGroup
-	cancel   func() // of identity.OnChange
+	ended    chan struct{}  // closed by close
+	closed   chan struct{}  // closed when nats.go has given up, or was told to
+	retired  sync.WaitGroup // no more is added once last is set
+	cancel   func()         // of identity.OnChange
 
 	mu         sync.Mutex
+	last       bool
 	listeners  map[*natsgo.Subscription]*listener
 	confirming map[violation]int
 	denied     map[violation]error
@@ -210,9 +211,10 @@ func (l *link) drain(subs []*subscription) error {
 	for _, c := range all {
 		errs = append(errs, c.drained(until))
 	}
-	done := make(chan struct{})
-	go func() { l.retired.Wait(); close(done) }()
-	<-done // each of them ends within the drain timeout
+	l.mu.Lock()
+	l.last = true
+	l.mu.Unlock()
+	l.retired.Wait() // each of them ends within the drain timeout
 	if l.nc.IsConnected() {
 		if err := l.nc.FlushTimeout(sendTimeout); err != nil {
 			errs = append(errs, fmt.Errorf("nats: %w: what was published last may not have been sent: %w", ErrDrain, err))
@@ -223,13 +225,24 @@ func (l *link) drain(subs []*subscription) error {
 
 // retire ends a subscription in the background.
 func (l *link) retire(c bound) {
+	l.mu.Lock()
+	last := l.last
+	if !last {
+		l.retired.Add(1)
+	}
+	l.mu.Unlock()
+	if last {
+		c.abandon() // the link is closed at this moment
+		return
+	}
 	c.interrupt()
 	until := time.Now().Add(l.settings.drain)
-	l.retired.Go(func() {
+	go func() {
+		defer l.retired.Done()
 		if err := c.drained(until); err != nil {
 			l.b.report.logf(logger.WarnLevel, "%v", err)
 		}
-	})
+	}()
 }
 
 // judge ends the connection if the identity does not trust the server's certificate any
