@@ -2,6 +2,7 @@ package nats
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ func TestHeaders(t *testing.T) {
 		rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
 		rapid.SampledFrom([]string{"Nats-Msg-Id", "nats-msg-id", "Nats-Rollup", "Status", "description", oddHeader, "signet-headers"}))
 	rapid.Check(t, func(t *rapid.T) {
-		h := rapid.MapOfN(text, text, 0, 40).Draw(t, "headers")
+		h := rapid.MapOfN(text, text, 0, 2*fewHeaders).Draw(t, "headers")
 		before := maps.Clone(h)
 		m := sent(t, h)
 		if !maps.Equal(h, before) {
@@ -60,6 +61,23 @@ func TestPlainHeadersStayPlain(t *testing.T) {
 	h := map[string]string{"Content-Type": "application/json", "Micro-Topic": "orders", "traceparent": "00-1-2-01", "Empty": "", "Name": "Grüße"}
 	if m := sent(t, h); len(m.Header) != len(h) || m.Header[oddHeader] != nil {
 		t.Errorf("got %v", m.Header)
+	}
+}
+
+// TestVariantsOfCase gives NATS at most one spelling of a name, of few and of many.
+func TestVariantsOfCase(t *testing.T) {
+	for _, more := range []int{0, 2 * fewHeaders} {
+		h := map[string]string{"Name": "1", "name": "2", "NAME": "3", "Other": "4"}
+		for i := range more {
+			h[fmt.Sprint("More-", i)] = ""
+		}
+		m := sent(t, h)
+		if len(m.Header) != len(h)-3+1 || m.Header["Other"] == nil {
+			t.Errorf("got %v", m.Header)
+		}
+		if got, err := unpack(m); err != nil || !maps.Equal(got, h) {
+			t.Errorf("got %q, %v", got, err)
+		}
 	}
 }
 
