@@ -89,7 +89,7 @@ func (l *link) judgeStore(ctx context.Context, topic string, body []byte, err er
 	switch {
 	case ctx.Err() != nil:
 		return l.gaveUp(ctx, topic, err)
-	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, natsgo.ErrConnectionClosed) && l.over():
+	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, natsgo.ErrConnectionClosed) && l.nc.IsClosed():
 		return l.explain(err, body)
 	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
 		return fmt.Errorf("nats: %w: the body has %d bytes: stream %q: %w", ErrTooLarge, len(body), l.settings.stream.name, err)
