@@ -25,16 +25,17 @@ const (
 
 // store publishes a message and waits until the stream has it. What it does not know to
 // be stored it sends again, under the same ID, by which the stream knows it.
-func (l *link) store(ctx context.Context, topic string, m *broker.Message) error {
+func (l *link) store(ctx context.Context, topic string, m *broker.Message, id string) error {
 	s := l.settings.stream
 	o := outgoings.Get().(*outgoing)
 	defer o.recycle()
 	if err := o.pack(m.Header); err != nil {
 		return err
 	}
-	if own, ok := o.header[msgIDHeader]; !ok || own[0] == "" {
-		o.set(msgIDHeader, messageID(topic, m.Body))
+	if id == "" {
+		id = messageID(topic, m.Body)
 	}
+	o.set(msgIDHeader, id)
 	o.set(expectedStreamHeader, s.name)
 	o.msg.Subject, o.msg.Header, o.msg.Data = topic, o.header, m.Body
 
