@@ -1,0 +1,2 @@
+// Package nats is a go-micro broker on NATS.
+package nats
