@@ -124,9 +124,10 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if err != nil {
 		return claimed, err
 	}
-	if ev.message, err = join(ev.topic, e, &plain, m.Header); err != nil {
+	if ev.message.Header, err = join(ev.topic, e, &plain, m.Header); err != nil {
 		return claimed, err
 	}
+	ev.message.Body = plain.Body
 	if err := routed(l, o, ev); err != nil {
 		return claimed, err
 	}
