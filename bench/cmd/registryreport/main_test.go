@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-signet/signet/bench/internal/results"
 )
 
 // fixture is a run with figures that are easy to divide, in nanoseconds.
@@ -42,7 +44,7 @@ func generate(t *testing.T, text string) (string, error) {
 	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := run(out, []string{in})
+	err := results.Report(out, []string{in}, write)
 	report, readErr := os.ReadFile(out)
 	if err == nil && readErr != nil {
 		t.Fatal(readErr)
