@@ -31,11 +31,11 @@ const (
 
 var counts = []string{"1", "100", "1000"}
 
-func write(w *bytes.Buffer, res *results.Set) error {
+func write(w *results.Report, res *results.Set) error {
 	w.WriteString(caveats)
 	res.WriteSetting(w)
 	for _, section := range []func(*bytes.Buffer, *results.Set) error{targets, lookups, events, sizes} {
-		if err := section(w, res); err != nil {
+		if err := section(&w.Buffer, res); err != nil {
 			return err
 		}
 	}

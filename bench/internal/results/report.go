@@ -6,13 +6,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
 )
 
+// A Report is its text, and charts by the names of their files, which go to charts/
+// beside it.
+type Report struct {
+	bytes.Buffer
+	Charts map[string][]byte
+}
+
 // A Writer writes a report. What it writes depends on nothing but the measurements.
-type Writer func(w *bytes.Buffer, s *Set) error
+type Writer func(r *Report, s *Set) error
 
 // Main is a command that turns raw results into a report.
 func Main(write Writer) {
@@ -26,21 +34,30 @@ func Main(write Writer) {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := Report(*out, flag.Args(), write); err != nil {
+	if err := Run(*out, flag.Args(), write); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 		os.Exit(1)
 	}
 }
 
-// Report writes the report of files to out.
-func Report(out string, files []string, write Writer) error {
+// Run writes the report of files to out.
+func Run(out string, files []string, write Writer) error {
 	s, err := Read(files)
 	if err != nil {
 		return err
 	}
-	var report bytes.Buffer
+	var report Report
 	if err := write(&report, s); err != nil {
 		return err
+	}
+	for name, svg := range report.Charts {
+		charts := filepath.Join(filepath.Dir(out), "charts")
+		if err := os.MkdirAll(charts, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(charts, name), svg, 0o644); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(out, report.Bytes(), 0o644)
 }
@@ -78,6 +95,29 @@ func Head(w io.Writer, cols ...string) {
 	}
 	Row(w, names...)
 	Row(w, line...)
+}
+
+// Table writes a table with a row and a column for each of two lists. corner is above the
+// rows.
+func Table(w io.Writer, corner string, rows, cols []string, value func(row, col int) (string, error)) error {
+	head := []string{corner}
+	for _, c := range cols {
+		head = append(head, ":"+c)
+	}
+	Head(w, head...)
+	for i, r := range rows {
+		line := []string{r}
+		for j := range cols {
+			v, err := value(i, j)
+			if err != nil {
+				return err
+			}
+			line = append(line, v)
+		}
+		Row(w, line...)
+	}
+	fmt.Fprintln(w)
+	return nil
 }
 
 // Micro prints seconds as microseconds, to three digits.
