@@ -37,6 +37,7 @@ type link struct {
 	listeners  map[*natsgo.Subscription]*listener
 	confirming map[violation]int
 	denied     map[violation]error
+	storing    map[*pending]struct{}
 	latest     error         // the last error that nats.go has handed us
 	changed    chan struct{} // closed and replaced then
 	verdict    *time.Timer   // at the end of the server's certificate
@@ -47,6 +48,7 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 	l := &link{
 		b: b, settings: s, ended: make(chan struct{}), closed: make(chan struct{}), cancel: func() {},
 		listeners: map[*natsgo.Subscription]*listener{}, confirming: map[violation]int{}, denied: map[violation]error{},
+		storing: map[*pending]struct{}{},
 		changed: make(chan struct{}),
 	}
 	o := s.nats

@@ -19,6 +19,7 @@ type subscription struct {
 	topic   string
 	handler broker.Handler
 	opts    broker.SubscribeOptions
+	place   *place // in the stream; nil for core NATS
 
 	mu    sync.Mutex
 	bound bound // to the link; nil without one

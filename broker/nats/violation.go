@@ -71,13 +71,25 @@ func (l *link) asyncError(sub *natsgo.Subscription, err error) {
 			l.denied[v] = err
 		}
 	}
+	var publishing []*pending
+	for p := range l.storing {
+		if isViolation && v.publish && p.topic == v.subject {
+			publishing = append(publishing, p)
+		}
+	}
 	l.mu.Unlock()
 
 	r := &l.b.report
 	switch {
 	case isViolation && v.publish:
 		r.denied.Add(1)
-		r.incident(Incident{Kind: PublishDenied, Topic: v.subject, Err: fmt.Errorf("nats: %w: publish to %q: let the account publish there: %w", ErrDenied, v.subject, err)})
+		denied := fmt.Errorf("nats: %w: publish to %q: let the account publish there: %w", ErrDenied, v.subject, err)
+		for _, p := range publishing { // Publish returns it
+			p.cancel(denied)
+		}
+		if len(publishing) == 0 {
+			r.incident(Incident{Kind: PublishDenied, Topic: v.subject, Err: denied})
+		}
 	case expected: // Subscribe returns it
 		r.denied.Add(1)
 	case isViolation:

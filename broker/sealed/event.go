@@ -134,6 +134,9 @@ func (b *sealedBroker) handleError(inner broker.Event) error {
 	if h == nil {
 		return nil
 	}
+	if opened, ok := inner.(*event); ok { // two of us around one broker
+		return h(opened)
+	}
 	err := inner.Error()
 	if failed, ok := errors.AsType[*handlerError](err); ok {
 		failed.event.err = failed.error

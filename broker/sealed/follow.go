@@ -48,9 +48,9 @@ func (f *follower) enable(is bool) {
 
 func (f *follower) close() { f.cancel() }
 
-// lookup asks for a service, unless that was done a moment ago, and waits for the
-// answer.
-func (f *follower) lookup(service string) {
+// lookup asks for a service and waits for the answer, unless that was done a moment ago
+// and nothing has changed since.
+func (f *follower) lookup(service string, changed bool) {
 	if f.registry == nil {
 		return
 	}
@@ -58,17 +58,20 @@ func (f *follower) lookup(service string) {
 		f.mu.Lock()
 		recent := time.Since(f.asked[service]) < lookupAgain
 		f.mu.Unlock()
-		if recent {
-			return nil, nil
+		if changed || !recent {
+			f.ask(service)
 		}
-		if _, err := f.registry.GetService(service); err != nil {
-			f.report.warnf("sealed: look up %s: %v", keys.Quote(service), err)
-		}
-		f.mu.Lock()
-		f.asked[service] = time.Now()
-		f.mu.Unlock()
 		return nil, nil
 	})
+}
+
+func (f *follower) ask(service string) {
+	if _, err := f.registry.GetService(service); err != nil {
+		f.report.warnf("sealed: look up %s: %v", keys.Quote(service), err)
+	}
+	f.mu.Lock()
+	f.asked[service] = time.Now()
+	f.mu.Unlock()
 }
 
 // watch follows a service until close.
@@ -116,7 +119,7 @@ func (f *follower) follow(service string) error {
 			w.Stop()
 		}
 	}()
-	f.lookup(service) // what came before the watch
+	f.ask(service) // for what came before the watch
 	for {
 		if _, err := w.Next(); err != nil {
 			return err

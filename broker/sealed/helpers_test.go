@@ -16,7 +16,25 @@ import (
 	"go-micro.dev/v4/logger"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) {
+	// What go-micro starts and never stops: its config package when it is imported, its
+	// memory registry, its http broker's connections, and the cache of its selector.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreCurrent(),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).sendEvent"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+		goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
+	)
+}
 
 // fleet is an authority, and services that know each other by their cards.
 type fleet struct {

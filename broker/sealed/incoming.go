@@ -117,7 +117,7 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 		if !r.allows(o.from, claimed) {
 			return nil, claimed, notAllowed(r, claimed)
 		}
-		if v := o.vouched.Load(); v.version != l.version.Load() || !now.Before(v.until) {
+		if o.stale(l, now) {
 			if err := o.vouch(l, now); err != nil {
 				in.drop(o)
 				return nil, claimed, err
@@ -178,24 +178,24 @@ func checkEpoch(l *live, h *envelope.Header, now time.Time, history bool) error 
 // unwrap makes sure of the sender, and then opens the epoch.
 func unwrap(l *live, from keys.ID, h *envelope.Header, e *envelope.Envelope, own []envelope.OwnKey, now time.Time) (*opened, error) {
 	o := &opened{id: e.Epoch, from: from}
-	version := l.version.Load()
-	until, err := o.introduce(l, h, now)
-	if err != nil {
+	v := &vouched{generation: l.id.Generation(), version: l.version.Load()}
+	var err error
+	if v.until, err = o.introduce(l, h, now); err != nil {
 		return nil, err
 	}
 	if o.reader, err = envelope.Unwrap(e, h, l.id.ID(), own...); err != nil {
 		return nil, err
 	}
-	o.vouched.Store(&vouched{version, until})
+	o.vouched.Store(v)
 	return o, nil
 }
 
 // ownKeys are the keys that open what was sealed to us.
 func ownKeys(id *identity.Identity) []envelope.OwnKey {
-	own := id.BoxKeys()
+	own := id.SealKeys()
 	keys := make([]envelope.OwnKey, len(own))
 	for i, k := range own {
-		keys[i].X25519 = k
+		keys[i] = envelope.OwnKey{X25519: k.X25519, PQ: k.PQ}
 	}
 	return keys
 }

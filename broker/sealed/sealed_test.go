@@ -3,7 +3,6 @@ package sealed_test
 import (
 	"bytes"
 	"maps"
-	"slices"
 	"testing"
 
 	"github.com/go-signet/signet/broker/sealed"
@@ -48,19 +47,5 @@ func TestPublish(t *testing.T) {
 	stats := sealed.StatsOf(billing)
 	if stats.Delivered != 1 || stats.EpochsOpened != 1 || sealed.StatsOf(shop).Sealed != 1 || sealed.StatsOf(shop).EpochsMade != 1 {
 		t.Errorf("counts are %+v and %+v", stats, sealed.StatsOf(shop))
-	}
-}
-
-// TestMemory: the same over go-micro's memory broker.
-func TestMemory(t *testing.T) {
-	f := newFleet(t, "shop", "billing", "shipping")
-	inner := broker.NewMemoryBroker(broker.Logger(quiet))
-	shop, billing := f.join("shop", inner, orders()), f.join("billing", inner, orders())
-	in := subscribe(t, billing, "orders.created")
-	for _, body := range []string{"a", "", "c"} {
-		publish(t, shop, "orders.created", body)
-	}
-	if got := in.bodies(); !slices.Equal(got, []string{"a", "", "c"}) {
-		t.Errorf("got %q", got)
 	}
 }

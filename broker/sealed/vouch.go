@@ -15,8 +15,15 @@ const vouchAgain = time.Minute
 
 // vouched is when it was last made sure that the sender is who it says.
 type vouched struct {
-	version uint64 // of live
-	until   time.Time
+	generation uint64 // of our identity, whose trust a card is judged by
+	version    uint64 // of live, for a key that the directory has
+	until      time.Time
+}
+
+// stale reports whether a sender has to be made sure of again.
+func (o *opened) stale(l *live, now time.Time) bool {
+	v := o.vouched.Load()
+	return !now.Before(v.until) || v.generation != l.id.Generation() || o.chain == nil && v.version != l.version.Load()
 }
 
 // introduce finds out who holds the sender's key: by the card that the epoch brings, or
@@ -27,7 +34,7 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 	}
 	until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	if service := o.from.Service; err != nil && o.from.TrustDomain == l.self.TrustDomain {
-		l.follow.lookup(service)
+		l.follow.lookup(service, false)
 		until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	}
 	return until, err
@@ -45,7 +52,7 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the card is of %s", card.Peer.ID))
 	}
 	for _, key := range card.Keys {
-		if string(key.Bytes()) == string(h.SenderKey) {
+		if string(key.X25519.Bytes()) == string(h.SenderKey) {
 			o.peer, o.chain = card.Peer, card.Chain
 			return nil
 		}
@@ -77,7 +84,7 @@ func (o *opened) lookUp(l *live, id string, key []byte, now time.Time) (until ti
 
 // vouch makes sure again of a sender that was known, after a change or a while.
 func (o *opened) vouch(l *live, now time.Time) error {
-	v := vouched{version: l.version.Load(), until: now.Add(vouchAgain)}
+	v := vouched{l.id.Generation(), l.version.Load(), now.Add(vouchAgain)}
 	if o.chain == nil {
 		_, until, known := l.id.Directory().Holder(o.peer.ID, o.reader.Header.SenderKey)
 		if !known {

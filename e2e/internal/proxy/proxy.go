@@ -14,6 +14,7 @@ const (
 	pass mode = iota
 	refuse
 	blackhole
+	holdAnswers
 )
 
 // Proxy forwards TCP connections to a server, as long as it is told to.
@@ -69,6 +70,9 @@ func (p *Proxy) Refuse() {
 // pass, like a network that loses every packet.
 func (p *Proxy) Blackhole() { p.set(blackhole) }
 
+// HoldAnswers forwards what clients send, and lets nothing pass that comes back.
+func (p *Proxy) HoldAnswers() { p.set(holdAnswers) }
+
 // Cut closes the connections there are.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -121,7 +125,7 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.forget(client)
-	if !p.wait() {
+	if !p.wait(true) {
 		return
 	}
 	p.mu.Lock()
@@ -151,7 +155,7 @@ func (p *Proxy) copy(to, from net.Conn, fromClient bool) {
 	for {
 		n, err := from.Read(buf)
 		if n > 0 {
-			if !p.wait() {
+			if !p.wait(fromClient) {
 				return
 			}
 			p.mu.Lock()
@@ -171,15 +175,15 @@ func (p *Proxy) copy(to, from net.Conn, fromClient bool) {
 }
 
 // wait returns once bytes may pass, and false if they never will.
-func (p *Proxy) wait() bool {
+func (p *Proxy) wait(fromClient bool) bool {
 	for {
 		p.mu.Lock()
 		m, changed := p.mode, p.changed
 		p.mu.Unlock()
-		switch m {
-		case pass:
+		switch {
+		case m == pass, m == holdAnswers && fromClient:
 			return true
-		case refuse:
+		case m == refuse:
 			return false
 		}
 		<-changed

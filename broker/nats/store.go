@@ -1,0 +1,179 @@
+package nats
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-signet/signet/internal/keys"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go-micro.dev/v4/broker"
+)
+
+const (
+	expectedStreamHeader = "Nats-Expected-Stream"
+	// sealedMagic is what a sealed envelope begins with (spec/envelope.md).
+	sealedMagic = "SGNE"
+)
+
+// store publishes a message and waits until the stream has it. What it does not know to
+// be stored it sends again, under the same ID, by which the stream knows it.
+func (l *link) store(ctx context.Context, topic string, m *broker.Message) error {
+	s := l.settings.stream
+	o := outgoings.Get().(*outgoing)
+	defer o.recycle()
+	if err := o.pack(m.Header); err != nil {
+		return err
+	}
+	if own, ok := o.header[msgIDHeader]; !ok || own[0] == "" {
+		o.set(msgIDHeader, messageID(topic, m.Body))
+	}
+	o.set(expectedStreamHeader, s.name)
+	o.msg.Subject, o.msg.Header, o.msg.Data = topic, o.header, m.Body
+
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if _, has := ctx.Deadline(); !has {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
+	ctx, done := l.publishing(ctx, topic)
+	defer done()
+	var delay backoff
+	for {
+		err := l.try(ctx, &o.msg)
+		if err == nil {
+			return nil
+		}
+		if final := l.judgeStore(ctx, topic, m.Body, err); final != nil {
+			return final
+		}
+		timer := time.NewTimer(delay.next())
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return l.gaveUp(ctx, topic, err)
+		}
+	}
+}
+
+// try is one attempt, which has a part of the time only: an answer may have been lost.
+func (l *link) try(ctx context.Context, m *natsgo.Msg) error {
+	attempt, cancel := context.WithTimeout(ctx, max(l.settings.stream.timeout/3, 100*time.Millisecond))
+	defer cancel()
+	_, err := l.js.PublishMsg(attempt, m)
+	return err
+}
+
+// judgeStore returns the error of Publish, or nil if it is worth another attempt.
+func (l *link) judgeStore(ctx context.Context, topic string, body []byte, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case ctx.Err() != nil:
+		return l.gaveUp(ctx, topic, err)
+	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, natsgo.ErrConnectionClosed) && l.over():
+		return l.explain(err, body)
+	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+		return fmt.Errorf("nats: %w: the body has %d bytes: stream %q: %w", ErrTooLarge, len(body), l.settings.stream.name, err)
+	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, natsgo.ErrNoResponders):
+		return l.judgeStream(ctx, topic)
+	case errors.As(err, &api) && api.Code < 500:
+		return fmt.Errorf("nats: %w: publish to %q: stream %q does not take it: %w", ErrStream, topic, l.settings.stream.name, err)
+	case errors.Is(err, natsgo.ErrHeadersNotSupported), errors.Is(err, natsgo.ErrBadSubject):
+		return err
+	}
+	return nil
+}
+
+// judgeStream finds out why nobody has answered: the stream is not there, does not have
+// the topic, or has no leader at the moment.
+func (l *link) judgeStream(ctx context.Context, topic string) error {
+	s := l.settings.stream
+	ctx, cancel := context.WithTimeout(ctx, max(s.timeout/3, 100*time.Millisecond))
+	defer cancel()
+	stream, err := l.js.Stream(ctx, s.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s.explain(err)
+	}
+	if err != nil {
+		return nil
+	}
+	subjects := stream.CachedInfo().Config.Subjects
+	if !slices.ContainsFunc(subjects, func(p string) bool { return covers(p, topic) }) {
+		return fmt.Errorf("nats: %w: stream %q has no subject for topic %s: it has %s", ErrStream, s.name, keys.Quote(topic), strings.Join(subjects, ", "))
+	}
+	return nil
+}
+
+// gaveUp is the error when the time is up, or the server has refused.
+func (l *link) gaveUp(ctx context.Context, topic string, last error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, ErrDenied) {
+		return cause
+	}
+	if last == nil || errors.Is(last, cause) {
+		return fmt.Errorf("nats: publish to %q: the stream has not confirmed it in time: %w", topic, cause)
+	}
+	return fmt.Errorf("nats: publish to %q: the stream has not confirmed it in time: %w (at last: %w)", topic, cause, last)
+}
+
+// publishing lets asyncError end a publish that the server does not permit, where NATS has
+// no other answer.
+func (l *link) publishing(ctx context.Context, topic string) (with context.Context, done func()) {
+	with, cancel := context.WithCancelCause(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := &pending{topic, cancel}
+	l.storing[p] = struct{}{}
+	return with, func() {
+		l.mu.Lock()
+		delete(l.storing, p)
+		l.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+// pending is a publish that waits for the stream.
+type pending struct {
+	topic  string
+	cancel context.CancelCauseFunc
+}
+
+// messageID is the same for the same sealed message, and else for this publish only.
+func messageID(topic string, body []byte) string {
+	if len(body) < len(sealedMagic) || string(body[:len(sealedMagic)]) != sealedMagic {
+		return rand.Text()
+	}
+	h := sha256.New()
+	h.Write([]byte(topic))
+	h.Write([]byte{0})
+	h.Write(body)
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// covers reports whether a subject with wildcards stands for a topic without.
+func covers(pattern, topic string) bool {
+	for {
+		p, morePattern, inPattern := strings.Cut(pattern, ".")
+		t, moreTopic, inTopic := strings.Cut(topic, ".")
+		switch {
+		case p == ">":
+			return true
+		case p != "*" && p != t, inPattern != inTopic:
+			return false
+		case !inPattern:
+			return true
+		}
+		pattern, topic = morePattern, moreTopic
+	}
+}
