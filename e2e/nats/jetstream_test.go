@@ -372,7 +372,7 @@ func TestStreamRefused(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		if _, err := b.Subscribe("o.a", func(broker.Event) error { return nil }); !errors.Is(err, nats.ErrStream) {
-			t.Logf("subscribe: %v", err)
+			t.Errorf("subscribe: got %v", err)
 		}
 	})
 	t.Run("durable of another topic", func(t *testing.T) {
