@@ -66,7 +66,7 @@ func inClear(of maker) func(testing.TB, *server.Server, *meter) func([]byte) err
 
 // sealedOver publishes and subscribes with broker/sealed around other brokers, for n
 // recipients, one of whom subscribes. They know each other by their cards.
-func sealedOver(of maker, n int) func(testing.TB, *server.Server, *meter) func([]byte) error {
+func sealedOver(of maker, n int, rules ...sealed.TopicRule) func(testing.TB, *server.Server, *meter) func([]byte) error {
 	return func(tb testing.TB, s *server.Server, m *meter) func([]byte) error {
 		authority, err := identity.NewAuthority("shop.internal")
 		if err != nil {
@@ -91,7 +91,7 @@ func sealedOver(of maker, n int) func(testing.TB, *server.Server, *meter) func([
 		}
 		wrap := func(inner broker.Broker, id *identity.Identity) broker.Broker {
 			return sealed.NewBroker(sealed.Wrap(inner), sealed.Identity(id), broker.Logger(quiet()),
-				sealed.Topic(topic, sealed.Publishers("shop"), sealed.Subscribers(names...)),
+				sealed.Topic(topic, append(rules, sealed.Publishers("shop"), sealed.Subscribers(names...))...),
 				sealed.OnReject(func(r sealed.Rejection) { m.fail(r.Err) }))
 		}
 		p := of(s, m)

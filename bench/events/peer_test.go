@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-signet/signet/broker/sealed"
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -38,6 +39,8 @@ func peers() []peer {
 	return []peer{
 		{name: "sealed-nats", recipients: 1, open: sealedOver(signetNATS, 1)},
 		{name: "sealed-nats", recipients: 10, open: sealedOver(signetNATS, 10)},
+		{name: "sealed-pq-nats", recipients: 1, open: sealedOver(signetNATS, 1, sealed.PostQuantum())},
+		{name: "sealed-pq-nats", recipients: 10, open: sealedOver(signetNATS, 10, sealed.PostQuantum())},
 		{name: "nats", open: inClear(signetNATS)},
 		{name: "sealed-go-micro-nats", recipients: 1, open: sealedOver(goMicroNATS, 1)},
 		{name: "go-micro-nats", open: inClear(goMicroNATS)},

@@ -17,8 +17,8 @@ func fixture() string {
 			fmt.Fprintf(&out, "Benchmark%s-2 100 %g ns/op %d bytes/msg %g cpu-ns/op %d B/op 7 allocs/op\n", p.at(c), ns, 2*c.size, 2*ns, 3*c.size)
 		}
 	}
-	ns := map[string]float64{"sealed-nats": 3000, "nats": 2500, "sealed-go-micro-nats": 9000, "go-micro-nats": 8000, "xkeys": 100000, "raw-nats": 2000}
-	for _, p := range overNATS {
+	ns := map[string]float64{"sealed-nats": 3000, "sealed-pq-nats": 3500, "nats": 2500, "sealed-go-micro-nats": 9000, "go-micro-nats": 8000, "xkeys": 100000, "raw-nats": 2000}
+	for _, p := range append(suites, overNATS[2:]...) { // the first two are among suites
 		for _, c := range cells(inflights...) {
 			line(p, c, ns[p.name]*float64(max(p.recipients, 1))/float64(c.inflight)*512)
 		}
@@ -44,6 +44,7 @@ func TestReport(t *testing.T) {
 		"| 16 KiB, 512 in flight | 6.00 µs | 60.0 µs |",
 		"| 1 KiB, 512 in flight | 2048 | 2048 |",
 		"| 1 KiB, 512 in flight | 3072 B, 7 |",
+		"| 1 KiB, 512 in flight | 3.00 µs, 2048 B | 3.50 µs, 2048 B | 30.0 µs, 2048 B | 35.0 µs, 2048 B |",
 		"| 1 KiB, 1 in flight | 1.00 µs, 3072 B, 7 | 2.00 µs, 3072 B, 7 | 3.00 µs, 3072 B, 7 |",
 	)
 	resultstest.Chart(t, dir, "events.svg", "sealed-nats")

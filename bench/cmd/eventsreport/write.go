@@ -55,6 +55,12 @@ var (
 		{"in clear", "memory", 0, nil},
 	}
 
+	// suites are those of broker/sealed over broker/nats.
+	suites = []plugin{
+		sealed, {"post-quantum", "sealed-pq-nats", 1, nil},
+		ten, {"post-quantum, 10 recipients", "sealed-pq-nats", 10, nil},
+	}
+
 	sizes     = []int{64, 1 << 10, 16 << 10}
 	inflights = []int{1, 512}
 )
@@ -86,7 +92,7 @@ func (p plugin) at(c cell) string {
 func write(w *results.Report, s *results.Set) error {
 	w.WriteString(caveats)
 	s.WriteSetting(w)
-	for _, section := range []func(*results.Report, *results.Set) error{targets, nats, memory} {
+	for _, section := range []func(*results.Report, *results.Set) error{targets, nats, postQuantum, memory} {
 		if err := section(w, s); err != nil {
 			return err
 		}
@@ -190,6 +196,18 @@ func allocations(s *results.Set) func(plugin, cell) (string, error) {
 		n, err := s.Median(p.at(c), "allocs/op")
 		return fmt.Sprintf("%.0f B, %.0f", size, n), err
 	}
+}
+
+func postQuantum(w *results.Report, s *results.Set) error {
+	w.WriteString("## Post-quantum rules\n\nMedian time from Publish to the handler, and bytes on the wire: 1.1 KiB more for each recipient.\n\n")
+	return table(w, suites, cells(inflights...), func(p plugin, c cell) (string, error) {
+		t, err := s.Median(p.at(c), results.Seconds)
+		if err != nil {
+			return "", err
+		}
+		size, err := s.Median(p.at(c), "bytes/msg")
+		return fmt.Sprintf("%s, %.0f B", results.Micro(t), size), err
+	})
 }
 
 // memory is what the wrapper costs where nothing is on the way.
