@@ -77,3 +77,37 @@ func TestCopyingBrokerSavesMemory(t *testing.T) {
 		t.Error("each message took memory of its own")
 	}
 }
+
+// owned is an event whose body is the handler's own.
+type owned struct{ *wireEvent }
+
+func (owned) OwnsBody() bool { return true }
+
+// TestBodyIsOpenedInItsPlace: only where it is the handler's own.
+func TestBodyIsOpenedInItsPlace(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	w := newWire()
+	shop, in := f.join("shop", w, orders()), subscribe(t, f.join("billing", w, orders()), "orders.created")
+	handle := w.subs[0].handler
+	w.on = func(packet) []packet { return nil } // it is delivered here
+	for _, body := range []string{"an order", ""} {
+		for _, own := range []bool{false, true} {
+			publish(t, shop, "orders.created", body, "Trace", "1")
+			p := w.last(t)
+			sent := string(p.message.Body)
+			var e broker.Event = &wireEvent{packet: p}
+			if own {
+				e = owned{&wireEvent{packet: p}}
+			}
+			if err := handle(e); err != nil {
+				t.Fatal(err)
+			}
+			if got := in.last(t).Message(); string(got.Body) != body || got.Header["Trace"] != "1" {
+				t.Errorf("body %q, own %v: got %q with %v", body, own, got.Body, got.Header)
+			}
+			if changed := string(p.message.Body) != sent; changed != own {
+				t.Errorf("body %q, own %v: the inner message was changed: %v", body, own, changed)
+			}
+		}
+	}
+}

@@ -159,6 +159,10 @@ func (e *Envelope) parse(data []byte) error {
 // PlainSize is how many bytes Open appends.
 func (e *Envelope) PlainSize() int { return len(e.ciphertext) - overhead }
 
+// Room is the memory of the ciphertext, for Open to write the plaintext over it: what was
+// parsed must be the caller's own then, and cannot be opened again.
+func (e *Envelope) Room() []byte { return e.ciphertext[:0] }
+
 // IsEnvelope reports whether data begins as an envelope does.
 func IsEnvelope(data []byte) bool {
 	return len(data) >= len(magic) && string(data[:len(magic)]) == magic
