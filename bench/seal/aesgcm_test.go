@@ -12,6 +12,7 @@ import (
 type gcm struct {
 	aead     cipher.AEAD
 	counter  uint64
+	nonce    [12]byte
 	out      []byte
 	plain    []byte
 	messages [1][]byte
@@ -32,10 +33,9 @@ func aesGCM(tb testing.TB, _ int) sealer {
 }
 
 func (g *gcm) seal(body []byte) ([][]byte, error) {
-	var nonce [12]byte
 	g.counter++
-	binary.BigEndian.PutUint64(nonce[4:], g.counter)
-	g.out = g.aead.Seal(append(g.out[:0], nonce[:]...), nonce[:], body, nil)
+	binary.BigEndian.PutUint64(g.nonce[4:], g.counter)
+	g.out = g.aead.Seal(append(g.out[:0], g.nonce[:]...), g.nonce[:], body, nil)
 	g.messages[0] = g.out
 	return g.messages[:], nil
 }
