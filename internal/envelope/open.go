@@ -141,10 +141,10 @@ func agree(own *ecdh.PrivateKey, public []byte) (key, error) {
 	return precompute(own, p)
 }
 
-// Open opens a message of the reader's epoch into dst, which it appends to. topic is
-// the one that it came on, and outside has the values of its clear headers, perhaps
-// among others. verify checks the signature of an epoch in mode Signed, over 32 bytes;
-// it is not called otherwise.
+// Open opens a message of the reader's epoch into dst, which it appends to; dst may be
+// e.Room. topic is the one that it came on, and outside has the values of its clear
+// headers, perhaps among others. verify checks the signature of an epoch in mode Signed,
+// over 32 bytes; it is not called otherwise.
 //
 // What it opens may have been opened before: see Replay.
 func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]string, verify func(digest, signature []byte) bool) (Opened, error) {
