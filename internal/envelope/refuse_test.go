@@ -169,3 +169,49 @@ func TestCounterDoesNotWrap(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedKeyID: a key ID that is there a thousand times costs two attempts.
+func TestRepeatedKeyID(t *testing.T) {
+	sender, to, other := newParty(t, "shop"), newParty(t, "billing"), newParty(t, "other")
+	e, err := Parse(seal(t, newEpoch(t, params(sender, other, to)), message("x"), true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHeader(e.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := unwrapAs(e, to); err != nil || r.index != 1 {
+		t.Fatal(err)
+	}
+	ours := h.KeyIDs[1]
+	// Two recipients may have one key ID, by accident.
+	for n := 1; n <= 3; n++ {
+		made := &Epoch{mode: Tagged, suite: h.Suite}
+		h.KeyIDs = nil
+		for range n {
+			h.KeyIDs = append(h.KeyIDs, ours)
+			made.grants = append(made.grants, make([]byte, wrappedSize)...)
+		}
+		made.grants = made.grants[:(n-1)*wrappedSize]
+		ephemeral, secret, err := fresh(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Ephemeral = ephemeral.PublicKey().Bytes()
+		made.header = h.encode()
+		if made.id, err = epochID(secret, made.header); err != nil {
+			t.Fatal(err)
+		}
+		if err := made.grant(&Params{SenderKey: sender.key}, ephemeral, secret, to.recipient()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := unwrapAs(&Envelope{Suite: h.Suite, Epoch: made.id, Header: made.header, Grants: made.grants}, to)
+		if n <= maxTries && (err != nil || r.index != n-1) {
+			t.Errorf("the grant is the last of %d: %v", n, err)
+		}
+		if n > maxTries && !errors.Is(err, ErrTampered) {
+			t.Errorf("the grant is the last of %d: error is %v", n, err)
+		}
+	}
+}
