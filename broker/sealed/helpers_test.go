@@ -207,6 +207,13 @@ func (w *wire) deliver(p packet) (outcomes []outcome) {
 	return outcomes
 }
 
+// set changes what becomes of messages.
+func (w *wire) set(on func(p packet) []packet) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on = on
+}
+
 // sent returns the messages that were published, the newest last.
 func (w *wire) sent() []packet {
 	w.mu.Lock()
