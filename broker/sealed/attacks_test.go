@@ -232,7 +232,9 @@ func crossDelivered(t *testing.T, s *scene) {
 	}
 	// What a broker with wildcards might hand over.
 	all := subscribe(t, s.billing, ">")
-	defer func() { s.in = subscribe(t, s.join("billing", s.wire, sceneRules(), s.refused.option()), "orders.created") }()
+	defer func() {
+		s.in = subscribe(t, s.join("billing", s.wire, sceneRules(), s.refused.option()), "orders.created")
+	}()
 	s.in = all
 	for topic, reason := range map[string]sealed.Reason{
 		"orders.created.now": badTopic, "orders": badTopic, "": badTopic, "orders.": badTopic, "Orders.created": badTopic,

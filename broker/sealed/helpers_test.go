@@ -117,6 +117,8 @@ type wire struct {
 	seen []packet
 	// on decides what becomes of a message; nil delivers it.
 	on func(p packet) []packet
+	// reuse overwrites what was delivered.
+	reuse bool
 }
 
 // packet is a message on the wire.
@@ -203,6 +205,12 @@ func (w *wire) deliver(p packet) (outcomes []outcome) {
 		e := &wireEvent{packet: c}
 		err := s.handler(e)
 		outcomes = append(outcomes, outcome{e.acks, e.terms, err})
+		if w.reuse {
+			clear(c.message.Header)
+			for i := range c.message.Body {
+				c.message.Body[i] = 'Z'
+			}
+		}
 	}
 	return outcomes
 }

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -41,9 +42,12 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 }
 
 func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
-	card, err := l.id.OpenCard(h.Credential, now)
+	// Certificates are parts of what they were read from, and outlive the message, whose
+	// memory is the inner broker's.
+	credential := bytes.Clone(h.Credential)
+	card, err := l.id.OpenCard(credential, now)
 	if errors.Is(err, identity.ErrExpired) && h.Created.Before(now) {
-		card, err = l.id.OpenCard(h.Credential, h.Created)
+		card, err = l.id.OpenCard(credential, h.Created)
 	}
 	if err != nil {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the sender's card: %w", err))
