@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/go-signet/signet/broker/sealed"
 	"github.com/go-signet/signet/identity"
@@ -45,4 +47,24 @@ func TestReusedBuffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestEpochOutlivesCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		shop := s.issue("shop", identity.ValidFor(time.Hour))
+		h := headingOf(t, shop, 1)
+		to := []member{memberOf(s.members["shipping"]), memberOf(s.members["billing"])}
+		h.notAfter = shop.Peer().Certificate.NotAfter.Add(time.Second)
+		n := note{topic: "orders.created", body: "x"}
+		s.refuses(t, newSecrets(t, h, shop.BoxKeys()[0], to...).seal(t, n).on(n.topic, nil), false, badPublisher)
+		h.notAfter = shop.Peer().Certificate.NotAfter
+		epoch := newSecrets(t, h, shop.BoxKeys()[0], to...)
+		s.delivers(t, epoch.seal(t, n).on(n.topic, nil), "x")
+		time.Sleep(2 * time.Hour)
+		n.counter++
+		s.refuses(t, epoch.seal(t, n).on(n.topic, nil), false, expired)
+		n.time = h.notAfter.Add(-time.Minute) // it was on its way
+		s.delivers(t, epoch.seal(t, n).on(n.topic, nil), "x")
+	})
 }

@@ -55,6 +55,9 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 	if card.Peer.ID != h.Sender {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the card is of %s", card.Peer.ID))
 	}
+	if end := card.Chain[0].NotAfter; h.NotAfter.After(end) {
+		return reject(ReasonPublisher, fmt.Errorf("sealed: an epoch until %s, of a certificate until %s", stamp(h.NotAfter), stamp(end)))
+	}
 	for _, key := range card.Keys {
 		if string(key.Bytes()) == string(h.SenderKey) {
 			o.peer, o.chain = card.Peer, card.Chain
