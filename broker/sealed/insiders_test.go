@@ -1,8 +1,17 @@
 package sealed_test
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"math/big"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -67,4 +76,80 @@ func TestEpochOutlivesCertificate(t *testing.T) {
 		n.time = h.notAfter.Add(-time.Minute) // it was on its way
 		s.delivers(t, epoch.seal(t, n).on(n.topic, nil), "x")
 	})
+}
+
+func TestReceiverNotReady(t *testing.T) {
+	t.Run("closed", func(t *testing.T) {
+		for _, known := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				s := newScene(t)
+				if known {
+					s.good(t)
+				}
+				p := s.sent(t, "orders.created", "x")
+				s.members["billing"].Close()
+				time.Sleep(2 * time.Minute)
+				s.refuses(t, p, true, badPublisher, notRecipient)
+			})
+		}
+	})
+	t.Run("a stale revocation list", func(t *testing.T) {
+		s := newScene(t)
+		ours, until := s.listed(t, "billing")
+		s.billing = s.join("billing", s.wire, sceneRules(), s.refused.option(), sealed.Identity(ours))
+		s.in = newInbox()
+		s.wire.subs = nil
+		if _, err := s.billing.Subscribe("orders.created", s.in.handle); err != nil {
+			t.Fatal(err)
+		}
+		s.good(t)
+		shop := s.members["shop"]
+		n := note{topic: "orders.created", body: "x"}
+		epoch := newSecrets(t, headingOf(t, shop, 1), shop.BoxKeys()[0], memberOf(s.members["shipping"]), memberOf(ours))
+		chain := []*x509.Certificate{shop.Peer().Certificate}
+		for {
+			if _, _, err := ours.Verify(chain); errors.Is(err, identity.ErrStaleCRL) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Until(until))
+		}
+		s.refuses(t, epoch.seal(t, n).on(n.topic, nil), true, badPublisher)
+	})
+}
+
+func (s *scene) listed(t testing.TB, who string) (*identity.Identity, time.Time) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "authority")
+	if err := s.authority.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(dir, "ca.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(file)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(2 * time.Second)
+	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(7), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: until}, s.authority.Certificate(), key.(crypto.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(t.TempDir(), who)
+	if err := s.members[who].Save(own); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "ca.crl"), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: list}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Load(own, identity.Logger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { id.Close() })
+	return id, until
 }

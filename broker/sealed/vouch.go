@@ -50,7 +50,7 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		card, err = l.id.OpenCard(credential, h.Created)
 	}
 	if err != nil {
-		return reject(ReasonPublisher, fmt.Errorf("sealed: the sender's card: %w", err))
+		return badCard(err)
 	}
 	if card.Peer.ID != h.Sender {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the card is of %s", card.Peer.ID))
@@ -65,6 +65,12 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		}
 	}
 	return reject(ReasonPublisher, errors.New("sealed: the sender's card does not have its key"))
+}
+
+// badCard refuses a card, for now if it is we who cannot judge it.
+func badCard(err error) error {
+	ours := errors.Is(err, identity.ErrClosed) || errors.Is(err, identity.ErrStaleCRL)
+	return &rejected{ReasonPublisher, ours, fmt.Errorf("sealed: the sender's card: %w", err)}
 }
 
 // verifier returns what checks the signatures of an epoch that has them.
@@ -106,7 +112,7 @@ func (o *opened) vouch(l *live, now time.Time) error {
 			_, _, err = l.id.VerifyAsOf(o.chain, o.reader.Header.Created)
 		}
 		if err != nil {
-			return reject(ReasonPublisher, fmt.Errorf("sealed: the sender's card: %w", err))
+			return badCard(err)
 		}
 	}
 	o.vouched.Store(&v)
