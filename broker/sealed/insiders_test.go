@@ -153,3 +153,31 @@ func (s *scene) listed(t testing.TB, who string) (*identity.Identity, time.Time)
 	t.Cleanup(func() { id.Close() })
 	return id, until
 }
+
+func TestKeyWithdrawn(t *testing.T) {
+	s := newScene(t)
+	dir := filepath.Join(t.TempDir(), "billing")
+	if err := s.members["billing"].Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Load(dir, identity.Logger(slog.New(slog.DiscardHandler)), identity.BoxKeyGrace(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { id.Close() })
+	s.wire.subs = nil
+	s.members["billing"] = id
+	s.introduce()
+	s.billing = s.join("billing", s.wire, sceneRules(), s.refused.option())
+	s.in = subscribe(t, s.billing, "orders.created")
+	s.good(t)
+	p := s.sent(t, "orders.created", "x")
+	stolen := learn(t, p.message.Body, id)
+	renew(t, s.fleet, "billing", dir)
+	n := note{topic: "orders.created", body: "forged", counter: 77}
+	s.refuses(t, stolen.seal(t, n).on(n.topic, nil), false, notRecipient)
+	s.refuses(t, p, false, notRecipient)
+	s.introduce()
+	publishUntil(t, s.shop, "new key", func() bool { return len(s.in.bodies()) > 1 })
+	s.good(t)
+}

@@ -98,6 +98,9 @@ func (o *opened) lookUp(l *live, id string, key []byte, now time.Time) (until ti
 // vouch makes sure again of a sender that was known, after a change or a while.
 func (o *opened) vouch(l *live, now time.Time) error {
 	v := vouched{l.id.Generation(), l.version.Load(), now.Add(vouchAgain)}
+	if own := ownKeys(l.id); len(own) > 0 && !o.reader.Uses(own...) {
+		return fmt.Errorf("%w: with a key that is ours no more", envelope.ErrNotRecipient)
+	}
 	if o.chain == nil {
 		_, until, known := l.id.Directory().Holder(o.peer.ID, o.reader.Header.SenderKey)
 		if !known {

@@ -149,6 +149,13 @@ func agree(own *ecdh.PrivateKey, public []byte) (key, error) {
 	return precompute(own, p)
 }
 
+// Uses reports whether one of some keys is the one that the epoch was unwrapped with.
+func (r *Reader) Uses(own ...OwnKey) bool {
+	h := *r.Header
+	h.KeyIDs = h.KeyIDs[r.index:][:1]
+	return h.Addressed(own...)
+}
+
 // Open opens a message of the reader's epoch into dst, which it appends to. topic is
 // the one that it came on, and outside has the values of its clear headers, perhaps
 // among others. verify checks the signature of an epoch in mode Signed, over 32 bytes;

@@ -215,3 +215,18 @@ func TestRepeatedKeyID(t *testing.T) {
 		}
 	}
 }
+
+func TestUses(t *testing.T) {
+	sender, a, b := newParty(t, "shop"), newParty(t, "a"), newParty(t, "b")
+	for _, suite := range []Suite{AES256GCM, PQAES256GCM} {
+		p := params(sender, a, b)
+		p.Suite = suite
+		r := newReader(t, seal(t, newEpoch(t, p), message(""), true), b)
+		if !r.Uses(OwnKey{b.key, b.pq}) || !r.Uses(OwnKey{sender.key, sender.pq}, OwnKey{b.key, b.pq}) {
+			t.Error("it does not know its key")
+		}
+		if r.Uses(OwnKey{a.key, a.pq}) || r.Uses() {
+			t.Error("it takes another's key for its own")
+		}
+	}
+}
