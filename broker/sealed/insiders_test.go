@@ -181,3 +181,21 @@ func TestKeyWithdrawn(t *testing.T) {
 	publishUntil(t, s.shop, "new key", func() bool { return len(s.in.bodies()) > 1 })
 	s.good(t)
 }
+
+func TestSignatureLeftAway(t *testing.T) {
+	s := newScene(t)
+	signed := orders(sealed.Signatures())
+	if err := s.billing.Init(signed); err != nil {
+		t.Fatal(err)
+	}
+	p := s.sent(t, "orders.created", "I never said it")
+	s.refuses(t, p, false, badSuite)
+	if err := s.shop.Init(signed); err != nil {
+		t.Fatal(err)
+	}
+	s.delivers(t, s.sent(t, "orders.created", "signed"), "signed")
+	if err := s.billing.Init(orders()); err != nil { // more than the rule asks for
+		t.Fatal(err)
+	}
+	s.delivers(t, s.sent(t, "orders.created", "signed too"), "signed too")
+}

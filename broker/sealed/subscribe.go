@@ -120,6 +120,9 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if scope := o.reader.Header.Scope; !matches(scope, ev.topic) {
 		return claimed, reject(ReasonTopic, fmt.Errorf("sealed: an epoch for %s", keys.Quote(scope)))
 	}
+	if r.signatures && o.reader.Header.Mode != envelope.Signed {
+		return claimed, reject(ReasonSuite, errors.New("sealed: it is not signed, and its rule has Signatures"))
+	}
 	plain, err := o.reader.Open(make([]byte, 0, e.PlainSize()+1), e, ev.topic, m.Header, o.verifier())
 	if err != nil {
 		return claimed, err
