@@ -199,3 +199,24 @@ func TestSignatureLeftAway(t *testing.T) {
 	}
 	s.delivers(t, s.sent(t, "orders.created", "signed too"), "signed too")
 }
+
+func TestReservedHeaders(t *testing.T) {
+	s := newScene(t)
+	shop := s.members["shop"]
+	epoch := newSecrets(t, headingOf(t, shop, 1), shop.BoxKeys()[0], memberOf(s.members["shipping"]), memberOf(s.members["billing"]))
+	for i, name := range []string{"Signet-Caller", "signet-caller", "SIGNET-CALLER-Local", "\u017fignet-Caller"} {
+		n := note{topic: "orders.created", body: name, counter: uint32(i), clear: map[string]string{"Signet-Caller-Clear": "x", name: "forged"}}
+		n.headers = [][2]string{{"Signet-Caller-Sealed", "x"}, {name + "-", "forged"}, {"X", "y"}}
+		s.delivers(t, epoch.seal(t, n).on(n.topic, n.clear), name)
+		if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"X": "y", "Micro-Topic": "orders.created"}) {
+			t.Errorf("headers are %v", got)
+		}
+	}
+	if err := s.shop.Publish("orders.created", &broker.Message{Header: map[string]string{"signet-Caller": "x", "Y": "z"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"Y": "z", "Micro-Topic": "orders.created"}) {
+		t.Errorf("headers are %v", got)
+	}
+	s.good(t)
+}
