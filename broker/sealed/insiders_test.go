@@ -12,7 +12,9 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/go-signet/signet/broker/sealed"
 	"github.com/go-signet/signet/identity"
 	"go-micro.dev/v4/broker"
+	"go-micro.dev/v4/registry"
 )
 
 func TestReusedBuffers(t *testing.T) {
@@ -219,4 +222,41 @@ func TestReservedHeaders(t *testing.T) {
 		t.Errorf("headers are %v", got)
 	}
 	s.good(t)
+}
+
+func TestUnknownPublishers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "billing")
+		w, told := newWire(), new(rejections)
+		reg := &countingRegistry{Registry: registry.NewRegistry()}
+		rule := sealed.Topic("orders.*", sealed.AnyPublisher(), sealed.Subscribers("billing"))
+		billing := f.join("billing", w, rule, broker.Registry(reg), told.option())
+		subscribe(t, billing, "orders.created")
+		ours, own := memberOf(f.members["billing"]), newBoxKey(t)
+		h := heading{version: 1, suite: 1, senderKey: own.PublicKey().Bytes(), scope: "orders.*", created: time.Now(), notAfter: time.Now().Add(time.Hour), most: 1}
+		h.sender = "spiffe://shop.internal/nobody"
+		epoch := newSecrets(t, h, own, ours)
+		var before, after runtime.MemStats
+		const n = 20000
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range n {
+			h := *epoch.heading
+			h.sender = fmt.Sprintf("spiffe://shop.internal/%d/%s", i, strings.Repeat("x", 200))
+			h.created, h.notAfter = time.Now(), time.Now().Add(time.Hour)
+			fake := &secrets{heading: &h, header: h.bytes(), key: epoch.key, id: randomBytes(32), grants: epoch.grants}
+			w.deliver(fake.seal(t, note{topic: "orders.created"}).on("orders.created", nil))
+			told.take()
+			time.Sleep(10 * time.Millisecond)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 2<<20 {
+			t.Errorf("%d names have left %d KiB", n, grown>>10)
+		}
+		if reg.asked.Load() == 0 {
+			t.Error("nobody was asked")
+		}
+		runtime.KeepAlive(billing)
+	})
 }
