@@ -23,6 +23,7 @@ import (
 	"github.com/go-signet/signet/identity"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/registry"
+	"go-micro.dev/v4/store"
 )
 
 func TestReusedBuffers(t *testing.T) {
@@ -259,4 +260,21 @@ func TestUnknownPublishers(t *testing.T) {
 		}
 		runtime.KeepAlive(billing)
 	})
+}
+
+func TestQueuesOfTwoServices(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	w, shared := newWire(), store.NewMemoryStore()
+	shop := f.join("shop", w, orders())
+	var boxes []*inbox
+	for _, who := range []string{"billing", "shipping"} {
+		b := f.join(who, w, orders(), sealed.ReplayStore(shared))
+		boxes = append(boxes, subscribe(t, b, "orders.created", broker.Queue("workers")))
+	}
+	publish(t, shop, "orders.created", "x")
+	for _, in := range boxes {
+		if got := in.bodies(); !slices.Equal(got, []string{"x"}) {
+			t.Errorf("got %q", got)
+		}
+	}
 }
