@@ -230,3 +230,30 @@ func TestUses(t *testing.T) {
 		}
 	}
 }
+
+func TestSignatureLast(t *testing.T) {
+	sender, to := newParty(t, "shop"), newParty(t, "billing")
+	p := params(sender, to)
+	p.Sign = func([]byte) ([]byte, error) { return []byte("signature"), nil }
+	asked := 0
+	verify := func(_, signature []byte) bool { asked++; return string(signature) == "signature" }
+	m := message("x")
+	raw := seal(t, newEpoch(t, p), m, true)
+	r := newReader(t, raw, to)
+	try := func(raw []byte) error {
+		e, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Open(nil, e, m.Topic, outside(m), verify)
+		return err
+	}
+	junk := bytes.Clone(raw)
+	junk[len(junk)-len("signature")-2] ^= 1 // the end of the ciphertext
+	if err := try(junk); !errors.Is(err, ErrTampered) || asked != 0 {
+		t.Errorf("error is %v; %d signatures were checked", err, asked)
+	}
+	if err := try(raw); err != nil || asked != 1 {
+		t.Errorf("error is %v; %d signatures were checked", err, asked)
+	}
+}
