@@ -278,3 +278,14 @@ func TestQueuesOfTwoServices(t *testing.T) {
 		}
 	}
 }
+
+func TestUsedUp(t *testing.T) {
+	s := newScene(t)
+	sealed.UseUp(s.shop, "orders.*", rand.Reader, 3)
+	for range 10 {
+		s.good(t)
+	}
+	if got := sealed.StatsOf(s.shop).EpochsMade; got != 2 {
+		t.Errorf("%d epochs", got)
+	}
+}
