@@ -117,8 +117,10 @@ type wire struct {
 	seen []packet
 	// on decides what becomes of a message; nil delivers it.
 	on func(p packet) []packet
-	// reuse overwrites what was delivered.
-	reuse bool
+	// reuse overwrites what was delivered; noTerm has events without Term, and ackErr is
+	// what Ack returns.
+	reuse, noTerm bool
+	ackErr        error
 }
 
 // packet is a message on the wire.
@@ -202,8 +204,12 @@ func (w *wire) deliver(p packet) (outcomes []outcome) {
 			continue
 		}
 		c := p.clone()
-		e := &wireEvent{packet: c}
-		err := s.handler(e)
+		e := &wireEvent{packet: c, ackErr: w.ackErr}
+		var given broker.Event = e
+		if w.noTerm {
+			given = struct{ broker.Event }{e}
+		}
+		err := s.handler(given)
 		outcomes = append(outcomes, outcome{e.acks, e.terms, err})
 		if w.reuse {
 			clear(c.message.Header)
@@ -241,13 +247,20 @@ func (w *wire) last(t testing.TB) packet {
 type wireEvent struct {
 	packet
 	acks, terms int
+	ackErr      error
 }
 
 func (e *wireEvent) Topic() string            { return e.topic }
 func (e *wireEvent) Message() *broker.Message { return e.message }
-func (e *wireEvent) Ack() error               { e.acks++; return nil }
 func (e *wireEvent) Error() error             { return nil }
 func (e *wireEvent) Term() error              { e.terms++; return nil }
+
+func (e *wireEvent) Ack() error {
+	if e.ackErr == nil {
+		e.acks++
+	}
+	return e.ackErr
+}
 
 // inbox is a handler that keeps what it gets.
 type inbox struct {

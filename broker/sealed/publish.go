@@ -61,7 +61,10 @@ func (s *sender) seal(l *live, topic string, given *broker.Message) (sealed []by
 	for {
 		m.Time = time.Now()
 		o, err := s.current(l, m.Time)
-		if err != nil {
+		switch {
+		case errors.Is(err, errRenewed):
+			continue
+		case err != nil:
 			return nil, nil, err
 		}
 		rand.Read(random[:]) // it never fails
