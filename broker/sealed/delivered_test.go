@@ -513,7 +513,7 @@ func TestClocks(t *testing.T) {
 // are added, identities of others are revoked, and epochs end.
 func TestInTheMiddle(t *testing.T) {
 	s := newScene(t)
-	const goroutines, each = 6, 60
+	const goroutines, each = 4, 40
 	var handled sync.Map
 	sub, err := s.billing.Subscribe("orders.deleted", func(e broker.Event) error {
 		if _, twice := handled.LoadOrStore(string(e.Message().Body), true); twice {

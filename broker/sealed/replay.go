@@ -13,7 +13,7 @@ import (
 const (
 	maxEpochs, maxEpochsPerSender = 16384, 4096
 	maxPages, maxPagesPerSender   = 64 << 20 / envelope.PageSize, 16 << 20 / envelope.PageSize
-	sweepEvery                    = time.Minute
+	sweepEvery, sweepFullEvery    = time.Minute, time.Second
 )
 
 type epochID = [envelope.EpochIDSize]byte
@@ -72,9 +72,14 @@ func (r *replay) of(o *opened, maxAge time.Duration, now time.Time) (*envelope.R
 	return n.Replay, nil
 }
 
-// sweep forgets what is too old to come again, once a minute at most.
+// sweep forgets what is too old to come again: once a minute, and when there is no room
+// once a second.
 func (r *replay) sweep(now time.Time) {
-	if now.Sub(r.swept) < sweepEvery && len(r.epochs) < maxEpochs {
+	every := sweepEvery
+	if len(r.epochs) >= maxEpochs {
+		every = sweepFullEvery
+	}
+	if now.Sub(r.swept) < every {
 		return
 	}
 	r.swept = now
