@@ -134,6 +134,18 @@ func TestBounded(t *testing.T) {
 			}
 		})
 	})
+	t.Run("what is for others is no junk", func(t *testing.T) {
+		s := newScene(t)
+		shop := s.members["shop"]
+		epoch := newSecrets(t, headingOf(t, shop, 0), shop.BoxKeys()[0], memberOf(s.members["shipping"]))
+		for i := range 300 {
+			h := *epoch.heading
+			h.most = uint32(i + 1)
+			other := &secrets{heading: &h, header: h.bytes(), key: epoch.key, id: randomBytes(32), grants: epoch.grants}
+			s.refuses(t, other.seal(t, note{topic: "orders.created"}).on("orders.created", nil), false, notRecipient)
+		}
+		s.good(t)
+	})
 	t.Run("large messages", func(t *testing.T) {
 		s := newScene(t)
 		s.refuses(t, packet{"orders.created", &broker.Message{Body: append([]byte("SGNE\x01\x01\x00"), make([]byte, 64<<20)...)}}, false, overLimit)
