@@ -303,6 +303,9 @@ func clearHeaders(t *testing.T, s *scene) {
 	if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"Trace": "abc", "Secret": "s", "Micro-Topic": "orders.created"}) {
 		t.Errorf("headers are %v", got)
 	}
+	p = s.sent(t, "orders.created", "nothing in it", "Trace", "")
+	s.refuses(t, p.without("Trace"), false, tampered)
+	s.delivers(t, p, "nothing in it")
 	p = s.sent(t, "orders.created", "y") // without Trace, which a hop may add
 	s.delivers(t, p.with("Trace", "forged"), "y")
 	if got, there := s.in.last(t).Message().Header["Trace"]; there {

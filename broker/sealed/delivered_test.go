@@ -486,6 +486,26 @@ func TestForgotten(t *testing.T) {
 	})
 }
 
+// TestMaxAgeRaised: what was handled is remembered for as long as it can come again by
+// the options that are in force now.
+func TestMaxAgeRaised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, sealed.MaxAge(time.Hour))
+		p := s.sent(t, "orders.created", "x")
+		s.delivers(t, p, "x")
+		if err := s.billing.Init(sealed.MaxAge(6 * time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			time.Sleep(time.Hour)
+			s.refuses(t, p, false, replayed)
+			s.good(t)
+		}
+		time.Sleep(2 * time.Hour)
+		s.refuses(t, p, false, expired)
+	})
+}
+
 // TestClocks: publishers' clocks may be wrong by a minute, either way.
 func TestClocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -140,7 +140,7 @@ func TestRevoked(t *testing.T) {
 			s.refuses(t, p, false, badPublisher)
 			// The service goes on with another certificate.
 			s.issue("shop")
-			s.introduce2(t, "shop")
+			s.introduceOne(t, "shop")
 			s.shop = s.join("shop", s.wire, sceneRules())
 			s.good(t)
 		}
@@ -179,8 +179,8 @@ func TestRevoked(t *testing.T) {
 	})
 }
 
-// introduce2 hands one member's card to those that take it.
-func (f *fleet) introduce2(t *testing.T, who string) {
+// introduceOne hands one member's card to those that take it.
+func (f *fleet) introduceOne(t *testing.T, who string) {
 	t.Helper()
 	card, err := f.members[who].Card()
 	if err != nil {
@@ -207,7 +207,7 @@ func TestEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
 		s.issue("shop", identity.ValidFor(30*time.Minute))
-		s.introduce2(t, "shop")
+		s.introduceOne(t, "shop")
 		s.shop = s.join("shop", s.wire, sceneRules())
 		s.good(t)
 		h := readHeading(dissect(t, s.wire.last(t).message.Body).header)
