@@ -773,7 +773,11 @@ func times(t *testing.T, s *scene) {
 		h.created, h.notAfter = now.Add(c.created), now.Add(c.notAfter)
 		n := note{topic: "orders.created", body: "x", time: now.Add(c.at)}
 		t.Log(name)
+		before := sealed.StatsOf(s.billing).EpochsOpened
 		s.refuses(t, newSecrets(t, h, shop.BoxKeys()[0], to...).seal(t, n).on(n.topic, nil), false, c.want)
+		if opened := sealed.StatsOf(s.billing).EpochsOpened > before; opened == strings.HasPrefix(name, "an epoch") {
+			t.Errorf("the epoch was opened: %v", opened)
+		}
 	}
 	h := headingOf(t, shop, 1)
 	h.notAfter = time.Unix(253402300800, 0)
