@@ -689,6 +689,11 @@ func withoutRight(t *testing.T, s *scene) {
 		t.Fatal(err)
 	}
 	s.refuses(t, p, false, badPublisher)
+	// Who could read, likewise.
+	if err := s.billing.Init(sealed.Topic("orders.*", sealed.Publishers("shop"), sealed.Subscribers("shipping"))); err != nil {
+		t.Fatal(err)
+	}
+	s.refuses(t, p, false, badTopic)
 	if err := s.billing.Init(orders(sealed.ClearHeaders("Trace"))); err != nil {
 		t.Fatal(err)
 	}

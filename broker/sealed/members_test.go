@@ -145,6 +145,16 @@ func TestRevoked(t *testing.T) {
 			s.good(t)
 		}
 	})
+	t.Run("a sender without a card", func(t *testing.T) {
+		s := newScene(t, sealed.OmitCard())
+		s.good(t)
+		p := s.sent(t, "orders.created", "x")
+		if err := s.authority.Revoke(s.members["shop"]); err != nil {
+			t.Fatal(err)
+		}
+		s.refuses(t, p, false, badPublisher)
+		s.refuses(t, p, false, badPublisher)
+	})
 	t.Run("a recipient", func(t *testing.T) {
 		var missing [][]string
 		var mu sync.Mutex
@@ -228,6 +238,32 @@ func TestEnded(t *testing.T) {
 		if err := s.join("shop", s.wire, sceneRules()).Publish("orders.created", &broker.Message{}); !errors.Is(err, sealed.ErrNoRecipients) {
 			t.Errorf("error is %v", err)
 		}
+	})
+}
+
+// TestCardEnds: who is known by a card that has ended is known no more, from that second
+// on.
+func TestCardEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		shop := s.issue("shop", identity.ValidFor(time.Hour))
+		s.introduceOne(t, "shop")
+		h := headingOf(t, shop, 1)
+		h.credential, h.notAfter = nil, time.Now().Add(5*time.Hour)
+		epoch := newSecrets(t, h, shop.BoxKeys()[0], memberOf(s.members["shipping"]), memberOf(s.members["billing"]))
+		n := note{topic: "orders.created", body: "x"}
+		send := func() packet {
+			n.counter++
+			return epoch.seal(t, n).on(n.topic, nil)
+		}
+		s.delivers(t, send(), "x")
+		time.Sleep(time.Until(shop.Peer().Certificate.NotAfter) - 30*time.Second)
+		s.delivers(t, send(), "x")
+		time.Sleep(29 * time.Second)
+		s.delivers(t, send(), "x")
+		time.Sleep(2 * time.Second)
+		s.refuses(t, send(), false, badPublisher)
+		s.refuses(t, send(), false, badPublisher)
 	})
 }
 
