@@ -5,6 +5,8 @@
 //   - transport/quic: calls between services over mutually authenticated QUIC
 //   - registry/signed: signed registrations, around any registry
 //   - registry/etcd: a hardened etcd registry
+//   - broker/sealed: events sealed end to end, around any broker
+//   - broker/nats: a hardened NATS broker
 //
 // Use a plugin by importing it and passing one option to micro.NewService; each
 // package's own comment says what it guarantees and what it does not.

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"crypto/ecdh"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -146,8 +145,9 @@ func Ed25519() IssueOption {
 	return func(o *issueOptions) { o.request.Key = keys.Ed25519 }
 }
 
-// Renews gives the new identity the box key and the DNS names of one that it
-// succeeds, which must have the same ID. The leaf's key is new.
+// Renews gives the new identity the box keys, the post-quantum one included, and the
+// DNS names of one that it succeeds, which must have the same ID. The leaf's key is
+// new.
 func Renews(old *Identity) IssueOption {
 	return func(o *issueOptions) { o.renews = old }
 }
@@ -184,7 +184,7 @@ func (a *Authority) issue(service string, opts []IssueOption) (*Identity, error)
 		return nil, o.err
 	}
 	o.request.Service = service
-	box, err := o.boxKey(a.ca.Domain)
+	own, err := o.sealKey(a.ca.Domain)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (a *Authority) issue(service string, opts []IssueOption) (*Identity, error)
 	if err != nil {
 		return nil, err
 	}
-	set := &keys.Set{ID: keys.ID{TrustDomain: a.ca.Domain, Service: service}, Chain: []*x509.Certificate{leaf}, Key: key, Box: box, Trust: trust}
+	set := &keys.Set{ID: keys.ID{TrustDomain: a.ca.Domain, Service: service}, Chain: []*x509.Certificate{leaf}, Key: key, Box: own.X25519, PQ: own.PQ, Trust: trust}
 	id := newIdentity(set, DefaultBoxKeyGrace)
 	id.close = func() error {
 		for _, authority := range authorities {
@@ -213,21 +213,25 @@ func (a *Authority) issue(service string, opts []IssueOption) (*Identity, error)
 	return id, nil
 }
 
-func (o *issueOptions) boxKey(domain string) (*ecdh.PrivateKey, error) {
+func (o *issueOptions) sealKey(domain string) (own SealKey, err error) {
 	if o.renews == nil {
-		return keys.NewBoxKey()
+		if own.X25519, err = keys.NewBoxKey(); err != nil {
+			return own, err
+		}
+		own.PQ, err = keys.NewPQKey()
+		return own, err
 	}
 	old, err := o.renews.current()
 	if err != nil {
-		return nil, err
+		return own, err
 	}
 	if want := (keys.ID{TrustDomain: domain, Service: o.request.Service}); old.set.ID != want {
-		return nil, fmt.Errorf("%w: %s cannot succeed %s: it has another ID", ErrInvalidName, want, old.set.ID)
+		return own, fmt.Errorf("%w: %s cannot succeed %s: it has another ID", ErrInvalidName, want, old.set.ID)
 	}
 	if len(o.request.DNSNames) == 0 {
 		o.request.DNSNames = old.set.Leaf().DNSNames
 	}
-	return old.set.Box, nil
+	return old.sealKey(), nil
 }
 
 func joinTrust(authorities []*Authority) (*keys.Trust, error) {

@@ -181,15 +181,18 @@ func TestBadInputAtReload(t *testing.T) {
 		_, _, err := id.Verify(chain(t, them))
 		wantError(t, err, identity.ErrRevoked)
 	})
-	t.Run("box key gone", func(t *testing.T) {
-		dir := save(t, issue(t, a, "a"))
-		id, events := load(t, dir)
-		if err := os.Remove(filepath.Join(dir, "box.key")); err != nil {
-			t.Fatal(err)
-		}
-		wantError(t, await(t, events, identity.ReloadFailed).Err, nil, "box.key has gone")
-		if len(id.BoxKeys()) != 1 {
-			t.Errorf("%d box keys", len(id.BoxKeys()))
-		}
-	})
+	for _, name := range []string{"box.key", "pq.key"} {
+		t.Run(name+" gone", func(t *testing.T) {
+			us := issue(t, a, "a")
+			dir := save(t, us)
+			id, events := load(t, dir)
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, await(t, events, identity.ReloadFailed).Err, nil, name+" has gone")
+			if got := id.SealKeys(); len(got) != 1 || !samePair(t, got[0], us.SealKeys()[0]) {
+				t.Errorf("%d pairs", len(got))
+			}
+		})
+	}
 }

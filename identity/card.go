@@ -1,54 +1,27 @@
 package identity
 
 import (
-	"crypto/ecdh"
 	"crypto/x509"
-	"encoding/binary"
 	"fmt"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
 )
 
-// Layout of a card, described in spec/card.md. Integers are big-endian.
-//
-//	magic (4) ‖ version (1) ‖ statement length (2) ‖ statement ‖
-//	certificate count (1) ‖ { length (2) ‖ DER }… ‖ signature length (2) ‖ signature
-//
-//	statement: ID length (2) ‖ ID ‖ issued (8) ‖ expires (8) ‖ key count (1) ‖ { key (32) }…
-const (
-	cardMagic       = "SGNC"
-	cardVersion     = 1
-	cardHeaderSize  = len(cardMagic) + 1
-	cardLengthSize  = 2
-	cardTimeSize    = 8
-	cardCountSize   = 1
-	cardPurpose     = "card"
-	maxCardSize     = 32 << 10
-	maxCardKeys     = 8
-	maxCardID       = len("spiffe:///") + keys.MaxTrustDomain + keys.MaxService
-	maxCardCert     = 16 << 10
-	maxCardSig      = keys.MaxRSABits / 8
-	maxCardLifetime = 90 * 24 * time.Hour
-)
-
-// card is a parsed card: well-formed, not verified.
-type card struct {
-	statement []byte // the bytes that are signed
-	id        string
-	issued    int64 // Unix time, seconds
-	expires   int64
-	keys      [][]byte
-	certs     [][]byte // DER, leaf first
-	signature []byte
-}
-
 // Card returns a signed statement of our box keys, to be handed to peers that
 // share no registry with us; they enter it with AddCard. It is bytes, no text, of
-// at most 32 KiB; spec/card.md describes them. It holds nothing secret. It is good
-// until our leaf ends, at most 90 days: hand out a new one after each renewal, and
-// after each change of the box key.
-func (id *Identity) Card() ([]byte, error) {
+// at most 32 KiB, about 2 KiB mostly; spec/card.md describes them. It holds nothing
+// secret. It is good until our leaf ends, at most 90 days: hand out a new one after
+// each renewal, and after each change of a box key.
+func (id *Identity) Card() ([]byte, error) { return id.makeCard(true) }
+
+// CardWithoutPQ is Card without the post-quantum box key, 1216 bytes shorter. It is
+// for places where size counts and the X25519 key is what matters, such as in front
+// of a message, whose sender it proves. Peers who know us by nothing else cannot seal
+// to us with a post-quantum suite; a pair that they know they keep.
+func (id *Identity) CardWithoutPQ() ([]byte, error) { return id.makeCard(false) }
+
+func (id *Identity) makeCard(pq bool) ([]byte, error) {
 	now, err := id.usable()
 	if err != nil {
 		return nil, err
@@ -59,11 +32,16 @@ func (id *Identity) Card() ([]byte, error) {
 	if leaf.NotAfter.Before(expires) {
 		expires = leaf.NotAfter
 	}
+	own := now.sealKey().Public()
+	key := cardKey{x25519: own.X25519.Bytes()}
+	if pq {
+		key.pq = own.PQ
+	}
 	c := card{
 		id:      now.self.ID,
 		issued:  issued.Unix(),
 		expires: expires.Unix(),
-		keys:    [][]byte{now.set.Box.PublicKey().Bytes()},
+		keys:    []cardKey{key},
 	}
 	for _, cert := range now.set.Chain {
 		c.certs = append(c.certs, cert.Raw)
@@ -95,7 +73,7 @@ func (id *Identity) AddCard(data []byte) error {
 		return err
 	}
 	for _, key := range c.Keys {
-		if err := id.directory.addKey(c.Peer.ID, key.Bytes(), c.NotAfter, c.Chain); err != nil {
+		if err := id.directory.addCardKey(c.Peer.ID, key, c.NotAfter, c.Chain); err != nil {
 			return err
 		}
 	}
@@ -111,7 +89,9 @@ func (id *Identity) AddCard(data []byte) error {
 // Card is what a card says, verified.
 type Card struct {
 	Peer Peer
-	Keys []*ecdh.PublicKey // X25519, none of low order
+	// Keys are pairs, or X25519 keys alone where the card states no more. They have
+	// been checked: see CheckBoxKey and CheckPQKey. Each PQ is part of the card.
+	Keys []SealPublicKey
 	// Chain vouches for them; leaf first.
 	Chain []*x509.Certificate
 	// NotAfter is the earliest end of the card, a certificate or a revocation list.
@@ -153,149 +133,23 @@ func (id *Identity) OpenCard(data []byte, at time.Time) (Card, error) {
 	if expires.Before(opened.NotAfter) {
 		opened.NotAfter = expires
 	}
-	for i, raw := range c.keys {
-		key, err := parseBoxKey(raw)
-		if err != nil {
-			return Card{}, fmt.Errorf("%w: key %d: %w", ErrCard, i+1, err)
-		}
-		opened.Keys = append(opened.Keys, key)
+	if opened.Keys, err = c.checkKeys(); err != nil {
+		return Card{}, err
 	}
 	return opened, nil
 }
 
-func (c *card) encodeStatement() []byte {
-	out := appendSized(nil, []byte(c.id))
-	out = binary.BigEndian.AppendUint64(out, uint64(c.issued))
-	out = binary.BigEndian.AppendUint64(out, uint64(c.expires))
-	out = append(out, byte(len(c.keys)))
-	for _, key := range c.keys {
-		out = append(out, key...)
-	}
-	return out
-}
-
-func (c *card) encode() []byte {
-	out := append([]byte(cardMagic), cardVersion)
-	out = appendSized(out, c.statement)
-	out = append(out, byte(len(c.certs)))
-	for _, cert := range c.certs {
-		out = appendSized(out, cert)
-	}
-	return appendSized(out, c.signature)
-}
-
-func appendSized(out, b []byte) []byte {
-	return append(binary.BigEndian.AppendUint16(out, uint16(len(b))), b...)
-}
-
-// parseCard reads a card strictly: there is one encoding of each card, and nothing
-// may follow it. What it returns is part of data.
-func parseCard(data []byte) (*card, error) {
-	if len(data) > maxCardSize {
-		return nil, fmt.Errorf("%w: %d bytes: at most %d", ErrCard, len(data), maxCardSize)
-	}
-	if len(data) < cardHeaderSize || string(data[:len(cardMagic)]) != cardMagic {
-		return nil, fmt.Errorf("%w: it does not begin with %q: it is no card", ErrCard, cardMagic)
-	}
-	if version := data[len(cardMagic)]; version != cardVersion {
-		return nil, fmt.Errorf("%w: version %d: this is version %d: upgrade the older side", ErrCard, version, cardVersion)
-	}
-	r := cardReader{rest: data[cardHeaderSize:]}
-	c := &card{statement: r.sized(maxCardSize)}
-	for range r.count(keys.MaxChain) {
-		c.certs = append(c.certs, r.sized(maxCardCert))
-	}
-	c.signature = r.sized(maxCardSig)
-	r.end("the signature")
-	if r.err == nil {
-		r.rest = c.statement
-		c.id = string(r.sized(maxCardID))
-		c.issued, c.expires = r.time(), r.time()
-		for range r.count(maxCardKeys) {
-			c.keys = append(c.keys, r.take(boxKeySize))
+func (c *card) checkKeys() ([]SealPublicKey, error) {
+	pairs := make([]SealPublicKey, len(c.keys))
+	for i, key := range c.keys {
+		x25519, err := parseBoxKey(key.x25519)
+		if err == nil && key.pq != nil {
+			err = CheckPQKey(key.pq)
 		}
-		r.end("the statement")
+		if err != nil {
+			return nil, fmt.Errorf("%w: key %d: %w", ErrCard, i+1, err)
+		}
+		pairs[i] = SealPublicKey{X25519: x25519, PQ: key.pq}
 	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	if _, err := keys.ParseID(c.id); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCard, err)
-	}
-	if c.issued >= c.expires || c.expires-c.issued > int64(maxCardLifetime/time.Second) {
-		return nil, fmt.Errorf("%w: it must last above 0 and at most %v", ErrCard, maxCardLifetime)
-	}
-	return c, nil
-}
-
-// cardReader takes parts off the front, and nothing more after the first error.
-type cardReader struct {
-	rest []byte
-	err  error
-}
-
-func (r *cardReader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = fmt.Errorf("%w: %s", ErrCard, fmt.Sprintf(format, args...))
-	}
-	r.rest = nil
-}
-
-func (r *cardReader) take(n int) []byte {
-	if len(r.rest) < n {
-		r.fail("truncated")
-		return nil
-	}
-	part := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return part
-}
-
-// sized takes a part that its length precedes: at least one byte.
-func (r *cardReader) sized(most int) []byte {
-	size := r.take(cardLengthSize)
-	if size == nil {
-		return nil
-	}
-	n := int(binary.BigEndian.Uint16(size))
-	if n == 0 || n > most {
-		r.fail("a part of %d bytes: want 1 to %d", n, most)
-		return nil
-	}
-	return r.take(n)
-}
-
-// count takes how many parts follow: at least one.
-func (r *cardReader) count(most int) int {
-	b := r.take(cardCountSize)
-	if b == nil {
-		return 0
-	}
-	n := int(b[0])
-	if n == 0 || n > most {
-		r.fail("%d parts: want 1 to %d", n, most)
-		return 0
-	}
-	return n
-}
-
-// time takes a Unix time in seconds, of the years 1970 to 9999.
-func (r *cardReader) time() int64 {
-	const most = 253402300799
-	b := r.take(cardTimeSize)
-	if b == nil {
-		return 0
-	}
-	t := binary.BigEndian.Uint64(b)
-	if t > most {
-		r.fail("a time beyond the year 9999")
-		return 0
-	}
-	return int64(t)
-}
-
-func (r *cardReader) end(of string) {
-	if r.err == nil && len(r.rest) > 0 {
-		r.fail("%d bytes too many after %s", len(r.rest), of)
-	}
+	return pairs, nil
 }

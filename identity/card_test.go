@@ -108,7 +108,7 @@ func TestOpenCardOfThePast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if opened.Peer.ID != them.ID() || !opened.Peer.Serves("them") || len(opened.Keys) != 1 || !opened.Keys[0].Equal(them.BoxKeys()[0].PublicKey()) {
+		if opened.Peer.ID != them.ID() || !opened.Peer.Serves("them") || len(opened.Keys) != 1 || !opened.Keys[0].X25519.Equal(them.BoxKeys()[0].PublicKey()) {
 			t.Errorf("got %+v", opened)
 		}
 		if n := len(us.Directory().Keys("them")); n != 0 {

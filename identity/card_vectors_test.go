@@ -2,12 +2,12 @@ package identity
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,8 +37,22 @@ type cardVector struct {
 	Card  string    `json:"card"`
 	Class string    `json:"class"`
 	ID    string    `json:"id,omitempty"`
-	Keys  []string  `json:"keys,omitempty"`
+	Keys  []keyPair `json:"keys,omitempty"` // sorted
 	Until time.Time `json:"until,omitzero"`
+}
+
+// keyPair is in hexadecimal; PQ is "" if there is none.
+type keyPair struct {
+	X25519 string `json:"x25519"`
+	PQ     string `json:"pq,omitempty"`
+}
+
+func pairOf(x25519, pq []byte) keyPair {
+	return keyPair{hex.EncodeToString(x25519), hex.EncodeToString(pq)}
+}
+
+func comparePairs(a, b keyPair) int {
+	return cmp.Or(strings.Compare(a.X25519, b.X25519), strings.Compare(a.PQ, b.PQ))
 }
 
 var cardClasses = map[string]error{
@@ -89,9 +103,9 @@ func TestCardVectors(t *testing.T) {
 				t.Errorf("%s: %s (%v); want %s", v.Name, got, err, v.Class)
 			}
 			seen[v.Class] = true
-			var got []string
-			for _, key := range reader.Directory().peerKeys(v.ID) {
-				got = append(got, hex.EncodeToString(key.Key.Bytes()))
+			var got []keyPair
+			for _, key := range reader.Directory().KeysOf(v.ID) {
+				got = append(got, pairOf(key.Key.Bytes(), key.PQ))
 				if !key.Until.Equal(v.Until) {
 					t.Errorf("%s: key until %v; want %v", v.Name, key.Until, v.Until)
 				}
@@ -110,16 +124,6 @@ func TestCardVectors(t *testing.T) {
 			}
 		}
 	})
-}
-
-// peerKeys is Keys by ID, of any trust domain.
-func (d *Directory) peerKeys(peerID string) []PeerKey {
-	id, err := keys.ParseID(peerID)
-	if err != nil {
-		return nil
-	}
-	other := &Directory{home: id.TrustDomain, peers: d.peers}
-	return other.Keys(id.Service)
 }
 
 // reader makes a receiver of another trust domain, federated with that of the
@@ -197,7 +201,7 @@ func writeVectors(t *testing.T) {
 		state := id.now.Load()
 		return card{
 			id: id.ID(), issued: now.Unix(), expires: now.Add(24 * time.Hour).Unix(),
-			keys: [][]byte{state.set.Box.PublicKey().Bytes()}, certs: [][]byte{state.set.Leaf().Raw},
+			keys: []cardKey{{x25519: ownKey(id).x25519}}, certs: [][]byte{state.set.Leaf().Raw},
 		}
 	}
 	signed := func(id *Identity, modify func(*card)) []byte {
@@ -224,9 +228,9 @@ func writeVectors(t *testing.T) {
 			}
 			v.ID, v.Until = c.id, time.Unix(min(c.expires, leaf.NotAfter.Unix()), 0).UTC()
 			for _, key := range c.keys {
-				v.Keys = append(v.Keys, hex.EncodeToString(key))
+				v.Keys = append(v.Keys, pairOf(key.x25519, key.pq))
 			}
-			slices.Sort(v.Keys)
+			slices.SortFunc(v.Keys, comparePairs)
 		}
 		file.Vectors = append(file.Vectors, v)
 	}
@@ -236,14 +240,28 @@ func writeVectors(t *testing.T) {
 		data[i] ^= b
 		return data
 	}
-	eight := make([][]byte, maxCardKeys)
+	eight := make([]cardKey, maxCardKeys)
 	for i := range eight {
-		eight[i] = boxPair(t)
+		eight[i] = newPair(t)
 	}
 	keysAt := cardHeaderSize + cardLengthSize + cardLengthSize + len(greeter.ID()) + 2*cardTimeSize
-
+	pair := func(modify func(*card)) []byte {
+		return signed(greeter, func(c *card) {
+			if c.keys[0] = ownKey(greeter); modify != nil {
+				modify(c)
+			}
+		})
+	}
+	formAt, pqAt := keysAt+cardCountSize+boxKeySize, keysAt+cardCountSize+boxKeySize+cardFormSize
+	changed := func(data []byte, at int, to ...byte) []byte {
+		copy(data[at:], to)
+		return data
+	}
 	add("P-256", "ok", good)
 	add("Ed25519", "ok", signed(modern, nil))
+	add("a post-quantum key", "ok", pair(nil))
+	add("a key with and one without a post-quantum key", "ok", pair(func(c *card) { c.keys = append(c.keys, cardKey{x25519: newPair(t).x25519}) }))
+	add("two post-quantum keys for one X25519 key", "ok", pair(func(c *card) { c.keys = append(c.keys, cardKey{c.keys[0].x25519, newPair(t).pq}) }))
 	add("eight keys", "ok", signed(greeter, func(c *card) { c.keys = eight }))
 	add("issued half a minute ahead", "ok", signed(greeter, func(c *card) { c.issued += 30 }))
 	add("as long as may be", "ok", signed(greeter, func(c *card) { c.expires = c.issued + int64(maxCardLifetime/time.Second) }))
@@ -253,7 +271,7 @@ func writeVectors(t *testing.T) {
 	add("truncated", "malformed", good[:len(good)-1])
 	add("a byte too many", "malformed", append(bytes.Clone(good), 0))
 	add("no keys", "malformed", signed(greeter, func(c *card) { c.keys = nil }))
-	add("nine keys", "malformed", signed(greeter, func(c *card) { c.keys = append(slices.Clone(eight), eight[0]) }))
+	add("nine keys", "malformed", signed(greeter, func(c *card) { c.keys = slices.Repeat(c.keys, maxCardKeys+1) }))
 	add("a key count too large", "malformed", at(keysAt, 3))
 	add("no certificates", "malformed", signed(greeter, func(c *card) { c.certs = nil }))
 	add("nine certificates", "malformed", signed(greeter, func(c *card) { c.certs = slices.Repeat(c.certs, 9) }))
@@ -264,8 +282,17 @@ func writeVectors(t *testing.T) {
 	add("too long a life", "malformed", signed(greeter, func(c *card) { c.expires = c.issued + int64(maxCardLifetime/time.Second) + 1 }))
 	add("no life", "malformed", signed(greeter, func(c *card) { c.expires = c.issued }))
 	add("time beyond 9999", "malformed", signed(greeter, func(c *card) { c.issued, c.expires = 1<<60, 1<<60+1 }))
-	add("key of low order", "malformed", signed(greeter, func(c *card) { c.keys = append(c.keys, make([]byte, boxKeySize)) }))
+	add("key of low order", "malformed", signed(greeter, func(c *card) { c.keys = append(c.keys, cardKey{x25519: make([]byte, boxKeySize)}) }))
+	add("post-quantum key that is not reduced", "malformed", pair(func(c *card) {
+		copy(c.keys[0].pq, []byte{0xff, 0xff, 0xff}) // 12 bits a coefficient: the modulus is 3329
+	}))
+	add("post-quantum key with an X25519 half of low order", "malformed", pair(func(c *card) { clear(c.keys[0].pq[PQKeySize-boxKeySize:]) }))
+	add("post-quantum key a byte short", "malformed", pair(func(c *card) { c.keys[0].pq = c.keys[0].pq[1:] }))
+	add("form without the post-quantum key that is there", "malformed", changed(pair(nil), formAt, cardClassicKey))
+	add("form with a post-quantum key that is not there", "malformed", changed(signed(greeter, nil), formAt, cardPairKey))
+	add("unknown form", "malformed", changed(signed(greeter, nil), formAt, 2))
 	add("key changed", "signature", at(keysAt+1, 1))
+	add("post-quantum key of another", "signature", changed(pair(nil), pqAt, newPair(t).pq...))
 	add("expiry changed", "signature", at(keysAt-1, 1))
 	add("signature changed", "signature", at(len(good)-1, 1))
 	add("signed for another purpose", "signature", func() []byte {
@@ -296,96 +323,21 @@ func writeVectors(t *testing.T) {
 	}
 }
 
-func boxPair(t *testing.T) []byte {
+// ownKey is a copy.
+func ownKey(id *Identity) cardKey {
+	own := id.SealKeys()[0].Public()
+	return cardKey{own.X25519.Bytes(), own.PQ}
+}
+
+func newPair(t *testing.T) cardKey {
 	t.Helper()
 	key, err := keys.NewBoxKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key.PublicKey().Bytes()
-}
-
-// TestCardSpec: the numbers on the page are those of the code.
-func TestCardSpec(t *testing.T) {
-	data, err := os.ReadFile("../spec/card.md")
+	pq, err := keys.NewPQKey()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := string(data)
-	for _, line := range []string{
-		fmt.Sprintf("# Cards: `%s%s%s`", signPrefix, cardPurpose, signSuffix),
-		fmt.Sprintf("Magic (%d) = %q", 8*len(cardMagic), cardMagic),
-		fmt.Sprintf("Version (8) = %d", cardVersion),
-		fmt.Sprintf("Statement Length (%d)", 8*cardLengthSize),
-		fmt.Sprintf("ID Length (%d)", 8*cardLengthSize),
-		fmt.Sprintf("Certificate Count (%d)", 8*cardCountSize),
-		fmt.Sprintf("Key Count (%d)", 8*cardCountSize),
-		fmt.Sprintf("Signature Length (%d)", 8*cardLengthSize),
-		fmt.Sprintf("Issued (%d)", 8*cardTimeSize),
-		fmt.Sprintf("Expires (%d)", 8*cardTimeSize),
-		fmt.Sprintf("Key (%d)", 8*boxKeySize),
-		fmt.Sprintf("| magic | %d | `%s` |", len(cardMagic), cardMagic),
-		fmt.Sprintf("| version | %d | %d;", cardHeaderSize-len(cardMagic), cardVersion),
-		fmt.Sprintf("| each length | %d |", cardLengthSize),
-		fmt.Sprintf("| each count | %d |", cardCountSize),
-		fmt.Sprintf("| issued, expires | %d each |", cardTimeSize),
-		fmt.Sprintf("| key | %d |", boxKeySize),
-		fmt.Sprintf("| card | %d bytes |", maxCardSize),
-		fmt.Sprintf("| ID | 1 to %d bytes", maxCardID),
-		fmt.Sprintf("| keys | 1 to %d |", maxCardKeys),
-		fmt.Sprintf("at most %d seconds (%d days)", int(maxCardLifetime.Seconds()), int(maxCardLifetime.Hours()/24)),
-		fmt.Sprintf("| certificates | 1 to %d,", keys.MaxChain),
-		fmt.Sprintf("| certificate | 1 to %d bytes |", maxCardCert),
-		fmt.Sprintf("| signature | 1 to %d bytes |", maxCardSig),
-		fmt.Sprintf("%d × 0x20 ‖ \"%s%s%s\" ‖ 0x00 ‖ statement length (%d bytes) ‖ statement", signPad, signPrefix, cardPurpose, signSuffix, fieldLenSize),
-		fmt.Sprintf("a salt of %d bytes", pss.Hash.Size()),
-	} {
-		if !strings.Contains(page, line) {
-			t.Errorf("the page lacks %q", line)
-		}
-	}
-	for class := range cardClasses {
-		if !strings.Contains(page, "| "+class+" | ") {
-			t.Errorf("the page lacks class %s", class)
-		}
-	}
-	if keys.ClockSkew != time.Minute || !strings.Contains(page, "no later than a minute from now") {
-		t.Error("the page's clock skew is not the code's")
-	}
-}
-
-// FuzzParseCard: what is accepted encodes to the very same bytes, and AddCard
-// neither panics nor enters anything that was not signed.
-func FuzzParseCard(f *testing.F) {
-	a, err := NewAuthority("shop.internal")
-	if err != nil {
-		f.Fatal(err)
-	}
-	us, err := a.Issue("us")
-	if err != nil {
-		f.Fatal(err)
-	}
-	good, err := us.Card()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Add(good[:len(good)/2])
-	f.Add([]byte(cardMagic + "\x01\x00\x01\x00\x01\x00\x01\x00\x00\x01\x00"))
-	own := us.BoxKeys()[0].PublicKey()
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, err := parseCard(data); err == nil {
-			if !bytes.Equal(c.encode(), data) || !bytes.Equal(c.encodeStatement(), c.statement) {
-				t.Error("an accepted card encodes otherwise")
-			}
-		}
-		if us.AddCard(data) != nil {
-			return
-		}
-		for _, key := range us.Directory().Keys("us") {
-			if !key.Key.Equal(own) {
-				t.Error("a key was entered that nobody signed")
-			}
-		}
-	})
+	return cardKey{key.PublicKey().Bytes(), pq.PublicKey().Bytes()}
 }

@@ -1,11 +1,7 @@
 package identity
 
 import (
-	"bytes"
-	"crypto/ecdh"
-	"crypto/x509"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,8 +15,8 @@ const (
 	MaxAddresses        = 16384 // addresses in all
 	MaxAddressesPerPeer = 1024  // addresses bound to one peer
 	MaxPeersPerAddress  = 64    // peers bound to one address
-	MaxKeys             = 65536 // box keys in all
-	MaxKeysPerPeer      = 256   // box keys of one peer: one for each replica
+	MaxKeys             = 65536 // box keys in all, counted as pairs, of some 1.5 KB each
+	MaxKeysPerPeer      = 256   // box keys of one peer: a pair for each replica
 )
 
 // Directory is what an identity knows of its peers: which of them answers at an
@@ -35,34 +31,9 @@ type Directory struct {
 	mu        sync.RWMutex
 	addresses map[string]map[string]time.Time // address → peer ID → until
 	perPeer   map[string]int                  // peer ID → addresses it is bound to
-	peers     map[string]map[string]keyEntry  // peer ID → public key → entry
+	peers     map[string]*peerKeys            // by peer ID; see peerkeys.go
 	keyCount  int
 	swept     time.Time
-}
-
-// keyEntry is a key that a card has brought, or AddKeys, or both.
-type keyEntry struct {
-	key   *ecdh.PublicKey
-	added time.Time // when it ends for AddKeys, whose caller removes it again
-	card  time.Time // when it ends for the card
-	// chain vouches for what the card said; nil if there is none.
-	chain []*x509.Certificate
-}
-
-func (e keyEntry) until() time.Time { return later(e.added, e.card) }
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// PeerKey is a box key of a peer.
-type PeerKey struct {
-	PeerID string
-	Key    *ecdh.PublicKey // X25519
-	Until  time.Time
 }
 
 func newDirectory(home string) *Directory {
@@ -175,142 +146,6 @@ func (d *Directory) Bound(addr string) (peerIDs []string, known bool) {
 	return peerIDs, len(peerIDs) > 0
 }
 
-// AddKeys enters a box key of a peer, an X25519 public key of 32 bytes, until a
-// time. A peer may have several: replicas with one ID, or a key and its successor.
-// Entering a key again moves its time, later only. The error wraps ErrInvalidName,
-// ErrExpired or ErrDirectoryFull, or says that the key is none.
-func (d *Directory) AddKeys(peerID string, key []byte, until time.Time) error {
-	return d.addKey(peerID, key, until, nil)
-}
-
-func (d *Directory) addKey(peerID string, raw []byte, until time.Time, chain []*x509.Certificate) error {
-	if err := checkEntry(peerID, until); err != nil {
-		return err
-	}
-	key, err := parseBoxKey(raw)
-	if err != nil {
-		return err
-	}
-	entry := keyEntry{key: key, added: until}
-	if chain != nil {
-		entry = keyEntry{key: key, card: until, chain: chain}
-	}
-	d.mu.Lock()
-	changed, err := d.enterKey(peerID, entry)
-	d.mu.Unlock()
-	if changed {
-		d.changes.notify()
-	}
-	return err
-}
-
-func (d *Directory) enterKey(peerID string, entry keyEntry) (changed bool, err error) {
-	name := string(entry.key.Bytes())
-	if was, ok := d.peers[peerID][name]; ok {
-		entry.added = later(entry.added, was.added)
-		if entry.chain == nil || was.card.After(entry.card) {
-			entry.card, entry.chain = was.card, was.chain
-		}
-		d.peers[peerID][name] = entry
-		return entry.until().After(was.until()), nil
-	}
-	if err := d.roomForKey(peerID); err != nil {
-		d.expire(time.Now())
-		if err := d.roomForKey(peerID); err != nil {
-			return false, err
-		}
-	}
-	if d.peers == nil {
-		d.peers = make(map[string]map[string]keyEntry)
-	}
-	if d.peers[peerID] == nil {
-		d.peers[peerID] = make(map[string]keyEntry)
-	}
-	d.peers[peerID][name] = entry
-	d.keyCount++
-	return true, nil
-}
-
-func (d *Directory) roomForKey(peerID string) error {
-	switch {
-	case len(d.peers[peerID]) >= MaxKeysPerPeer:
-		return fmt.Errorf("%w: %d box keys of one peer", ErrDirectoryFull, MaxKeysPerPeer)
-	case d.keyCount >= MaxKeys:
-		return fmt.Errorf("%w: %d box keys", ErrDirectoryFull, MaxKeys)
-	}
-	return nil
-}
-
-// RemoveKeys removes all box keys of a peer.
-func (d *Directory) RemoveKeys(peerID string) {
-	d.mu.Lock()
-	gone := len(d.peers[peerID])
-	delete(d.peers, peerID)
-	d.keyCount -= gone
-	d.mu.Unlock()
-	if gone > 0 {
-		d.changes.notify()
-	}
-}
-
-// RemoveKey removes one box key of a peer, of 32 bytes.
-func (d *Directory) RemoveKey(peerID string, key []byte) {
-	d.mu.Lock()
-	_, found := d.peers[peerID][string(key)]
-	if found {
-		d.dropKey(peerID, string(key))
-	}
-	d.mu.Unlock()
-	if found {
-		d.changes.notify()
-	}
-}
-
-// Keys returns the box keys that a service of our own trust domain has at this
-// moment, sorted by their bytes.
-func (d *Directory) Keys(service string) []PeerKey {
-	id, err := keys.NewID(d.home, service)
-	if err != nil {
-		return nil
-	}
-	return d.KeysOf(id.String())
-}
-
-// KeysOf is Keys for the SPIFFE ID of a peer, of any trust domain.
-func (d *Directory) KeysOf(peerID string) []PeerKey {
-	now := time.Now()
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	var found []PeerKey
-	for _, entry := range d.peers[peerID] {
-		if until := entry.until(); now.Before(until) {
-			found = append(found, PeerKey{PeerID: peerID, Key: entry.key, Until: until})
-		}
-	}
-	slices.SortFunc(found, func(a, b PeerKey) int { return bytes.Compare(a.Key.Bytes(), b.Key.Bytes()) })
-	return found
-}
-
-// Holder returns the peer that a box key belongs to at this moment. Its certificate
-// is there if a card has brought the key.
-func (d *Directory) Holder(peerID string, key []byte) (peer Peer, until time.Time, known bool) {
-	id, err := keys.ParseID(peerID)
-	if err != nil {
-		return Peer{}, time.Time{}, false
-	}
-	d.mu.RLock()
-	entry, ok := d.peers[peerID][string(key)]
-	d.mu.RUnlock()
-	if until = entry.until(); !ok || !time.Now().Before(until) {
-		return Peer{}, time.Time{}, false
-	}
-	var leaf *x509.Certificate
-	if entry.chain != nil {
-		leaf = entry.chain[0]
-	}
-	return newPeer(id, leaf, id.TrustDomain == d.home), until, true
-}
-
 // OnChange calls f after entries were made, prolonged or removed, on the terms of
 // Identity.OnChange. It is not called when the time of an entry is up: PeerKey
 // says when that will be.
@@ -319,48 +154,6 @@ func (d *Directory) OnChange(f func()) (cancel func()) {
 		return func() {}
 	}
 	return d.changes.add(f)
-}
-
-// recheck removes what a card has brought that is no longer vouched for.
-func (d *Directory) recheck(vouched func(chain []*x509.Certificate) bool) {
-	type suspect struct{ peerID, key string }
-	suspects := make(map[suspect][]*x509.Certificate)
-	d.mu.RLock()
-	for peerID, entries := range d.peers {
-		for name, entry := range entries {
-			if entry.chain != nil {
-				suspects[suspect{peerID, name}] = entry.chain
-			}
-		}
-	}
-	d.mu.RUnlock()
-	maps.DeleteFunc(suspects, func(_ suspect, chain []*x509.Certificate) bool { return vouched(chain) })
-	changed := false
-	d.mu.Lock()
-	for s := range suspects {
-		entry, ok := d.peers[s.peerID][s.key]
-		switch {
-		case !ok || entry.chain == nil:
-			continue
-		case time.Now().Before(entry.added):
-			d.peers[s.peerID][s.key] = keyEntry{key: entry.key, added: entry.added}
-		default:
-			d.dropKey(s.peerID, s.key)
-		}
-		changed = true
-	}
-	d.mu.Unlock()
-	if changed {
-		d.changes.notify()
-	}
-}
-
-func (d *Directory) dropKey(peerID, name string) {
-	delete(d.peers[peerID], name)
-	d.keyCount--
-	if len(d.peers[peerID]) == 0 {
-		delete(d.peers, peerID)
-	}
 }
 
 // expire removes what has ended. It runs when room is short, so the directory is
@@ -378,12 +171,8 @@ func (d *Directory) expire(now time.Time) {
 			}
 		}
 	}
-	for peerID, entries := range d.peers {
-		for name, entry := range entries {
-			if !now.Before(entry.until()) {
-				d.dropKey(peerID, name)
-			}
-		}
+	for peerID := range d.peers {
+		d.dropKeys(peerID, func(e *keyEntry) bool { return !now.Before(e.until()) })
 	}
 }
 

@@ -19,7 +19,8 @@
 //
 // Keys: the leaf's is P-256 by default, Ed25519 or RSA (2048 to 8192 bits) by
 // choice of whoever issues it; it authenticates TLS and signs, each purpose under
-// a context of its own. The box key is X25519, and others seal to it.
+// a context of its own. Others seal to the box keys: one is X25519, the other, for the
+// post-quantum suite, MLKEM768-X25519 (X-Wing). Neither is derived from the other.
 //
 // Compatibility: certificates are X.509-SVIDs (SPIFFE), lists are those of RFC
 // 5280, files are those of a Kubernetes TLS secret, so SPIRE, step-ca, cert-manager

@@ -19,7 +19,7 @@ const (
 // and followed as Load does. The error is ErrNoIdentity if it is not set.
 //
 // While an identity from the same settings is open, each call returns that one, so
-// that all plugins of a process share its peer directory and its box key. Call
+// that all plugins of a process share its peer directory and its box keys. Call
 // Close exactly once for each call that succeeded: the last ends the identity, and
 // one too many ends it for the others. After the last, and after an error, a call
 // loads anew. The settings are the values of the two variables: when they change,

@@ -1,12 +1,10 @@
 package identity
 
 import (
-	"crypto/ecdh"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +20,7 @@ type Identity struct {
 	closed    atomic.Bool
 	directory *Directory
 	changes   notifier
-	grace     time.Duration // how long a box key outlives its replacement
+	grace     time.Duration // how long box keys outlive their replacement
 
 	mu    sync.Mutex // serialises changes of now; never held while user code runs
 	close func() error
@@ -39,11 +37,6 @@ type state struct {
 	self       Peer
 	retired    []retiredKey // newest first
 	generation uint64
-}
-
-type retiredKey struct {
-	key   *ecdh.PrivateKey
-	until time.Time
 }
 
 func newIdentity(set *keys.Set, grace time.Duration) *Identity {
@@ -194,8 +187,8 @@ func (id *Identity) verifyAsOf(chain []*x509.Certificate, at, t time.Time) (peer
 }
 
 // Generation counts what is in force: it starts at 1 and goes up by one whenever
-// the leaf, its key, the box key, the trust or a revocation list has changed. It
-// is 0 for a zero value.
+// the leaf, its key, a box key, the trust or a revocation list has changed. It is 0
+// for a zero value.
 func (id *Identity) Generation() uint64 {
 	if id == nil {
 		return 0
@@ -226,47 +219,9 @@ func (id *Identity) Directory() *Directory {
 	return id.directory
 }
 
-// BoxKeys returns the X25519 keys that open what was sealed to us: the current
-// one, and after it those it has replaced, newest first, each for the grace period
-// (see BoxKeyGrace). Seal with the first. Nothing is returned after Close.
-//
-// WARNING: unlike the signing key these are bare keys. Do not print them.
-func (id *Identity) BoxKeys() []*ecdh.PrivateKey {
-	now, err := id.current()
-	if err != nil {
-		return nil
-	}
-	found := []*ecdh.PrivateKey{now.set.Box}
-	t := time.Now()
-	for _, old := range now.retired {
-		if t.Before(old.until) {
-			found = append(found, old.key)
-		}
-	}
-	return found
-}
-
-// maxRetired bounds the replaced box keys that are kept, however fast they change.
-const maxRetired = 16
-
-// retire returns the replaced box keys of the generation that follows was.
-func (s *state) retire(next *ecdh.PrivateKey, grace time.Duration) []retiredKey {
-	t := time.Now()
-	var kept []retiredKey
-	if !s.set.Box.Equal(next) && grace > 0 {
-		kept = append(kept, retiredKey{s.set.Box, t.Add(grace)})
-	}
-	for _, old := range s.retired {
-		if t.Before(old.until) && !old.key.Equal(next) {
-			kept = append(kept, old)
-		}
-	}
-	return slices.Clip(kept[:min(len(kept), maxRetired)])
-}
-
 // Save writes the identity to a directory, made with mode 0700 if need be: tls.crt,
-// tls.key, ca.crt, box.key, and where there are any ca.crl and trust/*. Secrets get
-// mode 0600. Files that are there are replaced one by one, each as a whole, so a
+// tls.key, ca.crt, box.key, pq.key, and where there are any ca.crl and trust/*.
+// Secrets get mode 0600. Files that are there are replaced one by one, each as a whole, so a
 // service that runs on the directory picks the new set up.
 //
 // WARNING: this writes private keys. Only the service itself should be able to

@@ -29,13 +29,15 @@ func TestNothingPrintsKeys(t *testing.T) {
 		}
 		var log syncBuffer
 		logger := slog.New(slog.NewJSONHandler(&log, nil))
-		logger.Info("x", "id", id, "authority", a, "key", cert.PrivateKey)
+		logger.Info("x", "id", id, "authority", a, "key", cert.PrivateKey, "seal", id.SealKeys())
 		printed := []string{log.String()}
 		for _, value := range []any{
 			id, a, cert.PrivateKey, cert, *cert,
 			struct{ ID *identity.Identity }{id}, struct{ inner *identity.Identity }{id},
 			struct{ inner any }{cert.PrivateKey}, []any{id, a, cert.PrivateKey},
 			id.Peer(), id.Directory(),
+			id.SealKeys(), id.SealKeys()[0], &id.SealKeys()[0],
+			struct{ Key identity.SealKey }{id.SealKeys()[0]},
 		} {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 				printed = append(printed, fmt.Sprintf(verb, value))
@@ -80,7 +82,7 @@ func secretsOf(t *testing.T, id *identity.Identity, a *identity.Authority) (secr
 	if err := a.Save(filepath.Join(dir, "authority")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"tls.key", "box.key", "authority/ca.key"} {
+	for _, name := range []string{"tls.key", "box.key", "pq.key", "authority/ca.key"} {
 		pemData := get(t, dir, name)
 		secrets = append(secrets, privateBytes(t, pemData))
 	}
@@ -115,9 +117,11 @@ func TestZeroAndClosed(t *testing.T) {
 			wantError(t, err, c.want)
 			_, err = c.id.Card()
 			wantError(t, err, c.want)
+			_, err = c.id.CardWithoutPQ()
+			wantError(t, err, c.want)
 			wantError(t, c.id.AddCard(card), c.want)
 			wantError(t, c.id.Save(t.TempDir()), c.want)
-			if n := len(c.id.BoxKeys()) + len(c.id.TrustAnchors()); n != 0 || !c.id.TrustPool().Equal(x509.NewCertPool()) {
+			if n := len(c.id.BoxKeys()) + len(c.id.SealKeys()) + len(c.id.TrustAnchors()); n != 0 || !c.id.TrustPool().Equal(x509.NewCertPool()) {
 				t.Errorf("%d keys and CAs", n)
 			}
 			c.id.OnChange(func() { t.Error("called") })()
@@ -307,6 +311,7 @@ func TestConcurrentUse(t *testing.T) {
 					subject.TLSCertificate()
 					subject.Sign("test", []byte("x"))
 					subject.BoxKeys()
+					subject.SealKeys()
 					subject.TrustPool()
 					subject.AddCard(card)
 					subject.Card()

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/hpke"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,8 +43,8 @@ func RereadEvery(d time.Duration) LoadOption {
 	return func(o *loadOptions) { o.reread = max(d, 10*time.Millisecond) }
 }
 
-// BoxKeyGrace sets how long a box key that was replaced still opens what was
-// sealed to it: the largest age of a message that is to be read. The default is 24
+// BoxKeyGrace sets how long box keys that were replaced, post-quantum ones included,
+// still open what was sealed to them: the largest age of a message that is to be read. The default is 24
 // hours; zero forgets it at once. Replaced keys live in memory only, so a restart
 // forgets them too.
 func BoxKeyGrace(d time.Duration) LoadOption {
@@ -63,9 +64,10 @@ func OnEvent(f func(Event)) LoadOption {
 }
 
 // Load reads an identity from a directory: tls.crt, tls.key and ca.crt, and where
-// they exist ca.crl, box.key, trust/<domain>.crt and trust/<domain>.crl. Without a
-// box.key one is made, which lives as long as the Identity: what was sealed to it
-// and is still under way when the process ends cannot be opened any more.
+// they exist ca.crl, box.key, pq.key, trust/<domain>.crt and trust/<domain>.crl.
+// Without a box.key or pq.key one is made, which lives as long as the Identity: what
+// was sealed to it and is still under way when the process ends cannot be opened any
+// more.
 //
 // The set is checked as a whole, and whatever is wrong with it is an error that
 // names the file, the reason and the remedy: a secret that others could read, PEM
@@ -93,11 +95,8 @@ func Load(dir string, opts ...LoadOption) (*Identity, error) {
 		return nil, fmt.Errorf("identity: load: %w", err)
 	}
 	l := &loader{dir: dir, read: o.read, digest: set.Digest, events: &events{logger: o.logger, f: o.onEvent}}
-	if set.Box == nil {
-		if set.Box, err = keys.NewBoxKey(); err != nil {
-			return nil, fmt.Errorf("identity: load: make a box key: %w", err)
-		}
-		l.processBox = set.Box
+	if err := l.makeKeys(set); err != nil {
+		return nil, fmt.Errorf("identity: load: make a box key: %w", err)
 	}
 	l.id = newIdentity(set, o.grace)
 	l.id.reloads = &l.events.counts
@@ -141,6 +140,24 @@ type loader struct {
 	events     *events
 	digest     [32]byte         // of what is in force
 	processBox *ecdh.PrivateKey // made at start because the directory held none
+	processPQ  hpke.PrivateKey  // the same of the post-quantum one
+}
+
+// makeKeys makes the box keys that the directory does not hold.
+func (l *loader) makeKeys(set *keys.Set) (err error) {
+	if set.Box == nil {
+		if set.Box, err = keys.NewBoxKey(); err != nil {
+			return err
+		}
+		l.processBox = set.Box
+	}
+	if set.PQ == nil {
+		if set.PQ, err = keys.NewPQKey(); err != nil {
+			return err
+		}
+		l.processPQ = set.PQ
+	}
+	return nil
 }
 
 // check reads the directory again and puts in force what it finds.
@@ -179,15 +196,33 @@ func (l *loader) replace(set *keys.Set) error {
 	if err := set.Trust.Supersedes(was.set.Trust); err != nil {
 		return err
 	}
+	if err := l.keepKeys(set); err != nil {
+		return err
+	}
+	l.id.replace(func(was *state) *state {
+		return &state{set: set, self: newPeer(set.ID, set.Leaf(), true), retired: was.retire(SealKey{set.Box, set.PQ}, l.id.grace)}
+	})
+	return nil
+}
+
+// keepKeys adds the box keys that were made at start, as long as the directory holds
+// none. One that was a file and has gone is no reason to make another.
+func (l *loader) keepKeys(set *keys.Set) error {
+	gone := func(name string) error {
+		return fmt.Errorf("%s has gone from %s: put it back, or restart the service to do without", name, l.dir)
+	}
 	if set.Box == nil {
 		if l.processBox == nil {
-			return fmt.Errorf("%s has gone from %s: put it back, or restart the service to do without", keys.BoxKeyFile, l.dir)
+			return gone(keys.BoxKeyFile)
 		}
 		set.Box = l.processBox
 	}
-	l.id.replace(func(was *state) *state {
-		return &state{set: set, self: newPeer(set.ID, set.Leaf(), true), retired: was.retire(set.Box, l.id.grace)}
-	})
+	if set.PQ == nil {
+		if l.processPQ == nil {
+			return gone(keys.PQKeyFile)
+		}
+		set.PQ = l.processPQ
+	}
 	return nil
 }
 

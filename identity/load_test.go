@@ -99,7 +99,7 @@ func TestKubernetes(t *testing.T) {
 			t.Fatal(err)
 		}
 		put(t, filepath.Join(dir, "trust", "partner.org.crt"), keys.EncodeCertificates(newAuthority(t, "partner.org").Certificate()), 0o644)
-		for _, key := range []string{"tls.key", "box.key"} {
+		for _, key := range []string{"tls.key", "box.key", "pq.key"} {
 			if err := os.Chmod(filepath.Join(dir, key), 0o440); err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestKubernetes(t *testing.T) {
 		}
 	}
 	version("..2024_01", old)
-	for _, name := range []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", "box.key", "trust"} {
+	for _, name := range []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", "box.key", "pq.key", "trust"} {
 		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(mount, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -78,12 +78,12 @@ func registration(n int) *registry.Service {
 
 // fill registers replicas, signed by each of the identities in turn, or by none.
 // Every stand of the inner registry stays as it is from then on.
-func (f *fleet) fill(tb testing.TB, inner registry.Registry, replicas int, signers []*identity.Identity) {
+func (f *fleet) fill(tb testing.TB, inner registry.Registry, replicas int, signers []*identity.Identity, opts ...registry.Option) {
 	tb.Helper()
 	for n := range replicas {
 		r := inner
 		if len(signers) > 0 {
-			r = f.signed(tb, inner, signers[n%len(signers)])
+			r = f.signed(tb, inner, signers[n%len(signers)], opts...)
 		}
 		if err := r.Register(registration(n)); err != nil {
 			tb.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,11 +67,23 @@ func (c *consumer) note(e *streamEvent, again bool) {
 				p.failed = map[uint64]bool{}
 			}
 			p.failed[n] = true
+			p.trim(c.link.settings.stream.maxAckPending)
 		}
 	case len(p.failed) > 0:
 		delete(p.failed, sequence(e.msg))
 	}
 	p.last = e.msg
+}
+
+// trim forgets the oldest of what has failed: of a queue, others may have handled it, and
+// nobody says so. p.mu is held.
+func (p *place) trim(most int) {
+	if len(p.failed) <= 2*most {
+		return
+	}
+	for _, n := range slices.Sorted(maps.Keys(p.failed))[:len(p.failed)-most] {
+		delete(p.failed, n)
+	}
 }
 
 // next is the first position that a new consumer must deliver.
@@ -100,6 +114,9 @@ func (s *subscription) ensure(ctx context.Context, l *link) (time.Duration, erro
 	conf, p := l.settings.stream, s.place
 	found, err := l.js.Consumer(ctx, conf.name, p.name)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		if err := l.checkTopic(ctx, s.topic); err != nil {
+			return 0, err
+		}
 		found, err = l.js.CreateConsumer(ctx, conf.name, s.consumerConfig(conf))
 		if errors.Is(err, jetstream.ErrConsumerExists) { // another of the queue was first
 			found, err = l.js.Consumer(ctx, conf.name, p.name)
@@ -118,6 +135,7 @@ func (s *subscription) ensure(ctx context.Context, l *link) (time.Duration, erro
 	}
 	p.mu.Lock()
 	p.placed, p.floor = true, max(p.floor, info.AckFloor.Stream)
+	maps.DeleteFunc(p.failed, func(n uint64, _ bool) bool { return n <= info.AckFloor.Stream })
 	p.mu.Unlock()
 	if c.AckWait <= 0 {
 		return DefaultAckWait, nil

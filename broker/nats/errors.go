@@ -30,8 +30,9 @@ var (
 	ErrSlow = errors.New("slow handler: messages dropped")
 	// ErrPanic is the error of a handler that panicked.
 	ErrPanic = errors.New("the handler panicked")
-	// ErrDrain is the error if handlers had not finished within the drain timeout.
-	ErrDrain = errors.New("drain timed out")
+	// ErrDrain is the error if handlers had not finished within the drain timeout, or the
+	// link was lost before all was sent.
+	ErrDrain = errors.New("drain incomplete")
 	// ErrStream is the error if JetStream does not have what is asked of it.
 	ErrStream = errors.New("stream not usable")
 )

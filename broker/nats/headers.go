@@ -8,7 +8,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 )
 
-// msgIDHeader is the one header of NATS's own that a publisher may set.
+// msgIDHeader has the ID by which a stream knows a message that comes again.
 const msgIDHeader = "Nats-Msg-Id"
 
 // fewHeaders is up to how many are compared pair by pair.
@@ -121,9 +121,6 @@ func plainName(name string) bool {
 		if !tokenChar[name[i]] {
 			return false
 		}
-	}
-	if name == msgIDHeader {
-		return true
 	}
 	// A message without a body and with a status is one of NATS's own to its clients.
 	return !ofNATS(name) && !strings.EqualFold(name, "Status") && !strings.EqualFold(name, "Description") &&

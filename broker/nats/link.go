@@ -26,14 +26,16 @@ type link struct {
 	b        *natsBroker
 	settings *settings
 	nc       *natsgo.Conn
-	js       jetstream.JetStream // nil for core NATS
+	made     atomic.Pointer[natsgo.Conn] // nc, for callbacks that may come before it is set
+	js       jetstream.JetStream         // nil for core NATS
 	draining atomic.Bool
-	ended    chan struct{} // closed by close
-	closed   chan struct{} // closed when nats.go has given up, or was told to
-	retired  sync.WaitGroup
-	cancel   func() // of identity.OnChange
+	ended    chan struct{}  // closed by close
+	closed   chan struct{}  // closed when nats.go has given up, or was told to
+	retired  sync.WaitGroup // no more is added once last is set
+	cancel   func()         // of identity.OnChange
 
 	mu         sync.Mutex
+	last       bool
 	listeners  map[*natsgo.Subscription]*listener
 	confirming map[violation]int
 	denied     map[violation]error
@@ -75,6 +77,17 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 			s.nats.ReconnectedCB(nc)
 		}
 	}
+	if o.CustomReconnectDelayCB == nil {
+		o.CustomReconnectDelayCB = reconnectDelay
+	}
+	delay := o.CustomReconnectDelayCB
+	o.CustomReconnectDelayCB = func(attempts int) time.Duration {
+		// Only errors of dialing are reported; those of handshakes are kept.
+		if nc := l.made.Load(); nc != nil && nc.LastError() != nil {
+			b.report.logf(logger.WarnLevel, "nats: reconnect: %v", nc.LastError())
+		}
+		return delay(attempts)
+	}
 	o.ReconnectErrCB = func(nc *natsgo.Conn, err error) {
 		b.report.logf(logger.WarnLevel, "nats: reconnect: %v", err)
 		if s.nats.ReconnectErrCB != nil {
@@ -92,6 +105,7 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 		return nil, s.explain(err)
 	}
 	l.nc = nc
+	l.made.Store(nc)
 	if s.stream != nil {
 		if err := l.openStream(); err != nil {
 			l.close()
@@ -197,9 +211,10 @@ func (l *link) drain(subs []*subscription) error {
 	for _, c := range all {
 		errs = append(errs, c.drained(until))
 	}
-	done := make(chan struct{})
-	go func() { l.retired.Wait(); close(done) }()
-	<-done // each of them ends within the drain timeout
+	l.mu.Lock()
+	l.last = true
+	l.mu.Unlock()
+	l.retired.Wait() // each of them ends within the drain timeout
 	if l.nc.IsConnected() {
 		if err := l.nc.FlushTimeout(sendTimeout); err != nil {
 			errs = append(errs, fmt.Errorf("nats: %w: what was published last may not have been sent: %w", ErrDrain, err))
@@ -210,13 +225,24 @@ func (l *link) drain(subs []*subscription) error {
 
 // retire ends a subscription in the background.
 func (l *link) retire(c bound) {
+	l.mu.Lock()
+	last := l.last
+	if !last {
+		l.retired.Add(1)
+	}
+	l.mu.Unlock()
+	if last {
+		c.abandon() // the link is closed at this moment
+		return
+	}
 	c.interrupt()
 	until := time.Now().Add(l.settings.drain)
-	l.retired.Go(func() {
+	go func() {
+		defer l.retired.Done()
 		if err := c.drained(until); err != nil {
 			l.b.report.logf(logger.WarnLevel, "%v", err)
 		}
-	})
+	}()
 }
 
 // judge ends the connection if the identity does not trust the server's certificate any

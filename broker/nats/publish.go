@@ -62,6 +62,7 @@ func (b *natsBroker) Publish(topic string, m *broker.Message, opts ...broker.Pub
 		return invalidf("the message is nil")
 	}
 	var ctx context.Context
+	var id string
 	if len(opts) > 0 {
 		var o broker.PublishOptions
 		for _, f := range opts {
@@ -70,9 +71,12 @@ func (b *natsBroker) Publish(topic string, m *broker.Message, opts ...broker.Pub
 		if ctx = o.Context; ctx != nil && ctx.Err() != nil {
 			return fmt.Errorf("nats: publish: %w", ctx.Err())
 		}
+		if id, _ = option[string](ctx, messageIDKey{}); !plainValue(id) || len(id) > maxMessageID {
+			return invalidf("MessageID: want at most %d bytes without control characters", maxMessageID)
+		}
 	}
 	if l.settings.stream != nil {
-		return l.store(ctx, topic, m)
+		return l.store(ctx, topic, m, id)
 	}
 	if len(m.Header) == 0 {
 		return l.explain(l.nc.Publish(topic, m.Body), m.Body)

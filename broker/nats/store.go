@@ -25,16 +25,17 @@ const (
 
 // store publishes a message and waits until the stream has it. What it does not know to
 // be stored it sends again, under the same ID, by which the stream knows it.
-func (l *link) store(ctx context.Context, topic string, m *broker.Message) error {
+func (l *link) store(ctx context.Context, topic string, m *broker.Message, id string) error {
 	s := l.settings.stream
 	o := outgoings.Get().(*outgoing)
 	defer o.recycle()
 	if err := o.pack(m.Header); err != nil {
 		return err
 	}
-	if own, ok := o.header[msgIDHeader]; !ok || own[0] == "" {
-		o.set(msgIDHeader, messageID(topic, m.Body))
+	if id == "" {
+		id = messageID(topic, m.Body)
 	}
+	o.set(msgIDHeader, id)
 	o.set(expectedStreamHeader, s.name)
 	o.msg.Subject, o.msg.Header, o.msg.Data = topic, o.header, m.Body
 
@@ -67,9 +68,17 @@ func (l *link) store(ctx context.Context, topic string, m *broker.Message) error
 	}
 }
 
+// maxAttempt is how long one attempt to store a message takes at most.
+const maxAttempt = 2 * time.Second
+
+// attempt is how long one of several attempts within the timeout may take.
+func (s *streamSettings) attempt() time.Duration {
+	return max(min(s.timeout/3, maxAttempt), 100*time.Millisecond)
+}
+
 // try is one attempt, which has a part of the time only: an answer may have been lost.
 func (l *link) try(ctx context.Context, m *natsgo.Msg) error {
-	attempt, cancel := context.WithTimeout(ctx, max(l.settings.stream.timeout/3, 100*time.Millisecond))
+	attempt, cancel := context.WithTimeout(ctx, l.settings.stream.attempt())
 	defer cancel()
 	_, err := l.js.PublishMsg(attempt, m)
 	return err
@@ -81,7 +90,7 @@ func (l *link) judgeStore(ctx context.Context, topic string, body []byte, err er
 	switch {
 	case ctx.Err() != nil:
 		return l.gaveUp(ctx, topic, err)
-	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, natsgo.ErrConnectionClosed) && l.over():
+	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, natsgo.ErrConnectionClosed) && l.nc.IsClosed():
 		return l.explain(err, body)
 	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
 		return fmt.Errorf("nats: %w: the body has %d bytes: stream %q: %w", ErrTooLarge, len(body), l.settings.stream.name, err)
@@ -96,21 +105,29 @@ func (l *link) judgeStore(ctx context.Context, topic string, body []byte, err er
 }
 
 // judgeStream finds out why nobody has answered: the stream is not there, does not have
-// the topic, or has no leader at the moment.
+// the topic, or has no leader at the moment, which is no error.
 func (l *link) judgeStream(ctx context.Context, topic string) error {
-	s := l.settings.stream
-	ctx, cancel := context.WithTimeout(ctx, max(s.timeout/3, 100*time.Millisecond))
+	ctx, cancel := context.WithTimeout(ctx, l.settings.stream.attempt())
 	defer cancel()
+	if err := l.checkTopic(ctx, topic); errors.Is(err, errNotOfStream) || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	return nil
+}
+
+var errNotOfStream = errors.New("not among the stream's subjects")
+
+// checkTopic refuses a topic, or one with wildcards, of which the stream has nothing.
+func (l *link) checkTopic(ctx context.Context, topic string) error {
+	s := l.settings.stream
 	stream, err := l.js.Stream(ctx, s.name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if err != nil {
 		return s.explain(err)
 	}
-	if err != nil {
-		return nil
-	}
 	subjects := stream.CachedInfo().Config.Subjects
-	if !slices.ContainsFunc(subjects, func(p string) bool { return covers(p, topic) }) {
-		return fmt.Errorf("nats: %w: stream %q has no subject for topic %s: it has %s", ErrStream, s.name, keys.Quote(topic), strings.Join(subjects, ", "))
+	// A stream that copies others has no subjects of its own.
+	if len(subjects) > 0 && !slices.ContainsFunc(subjects, func(p string) bool { return overlap(p, topic) }) {
+		return fmt.Errorf("nats: %w: topic %s: %w: stream %q has %s", ErrStream, keys.Quote(topic), errNotOfStream, s.name, strings.Join(subjects, ", "))
 	}
 	return nil
 }
@@ -161,19 +178,19 @@ func messageID(topic string, body []byte) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
-// covers reports whether a subject with wildcards stands for a topic without.
-func covers(pattern, topic string) bool {
+// overlap reports whether a subject exists that both patterns stand for.
+func overlap(a, b string) bool {
 	for {
-		p, morePattern, inPattern := strings.Cut(pattern, ".")
-		t, moreTopic, inTopic := strings.Cut(topic, ".")
+		x, moreX, inX := strings.Cut(a, ".")
+		y, moreY, inY := strings.Cut(b, ".")
 		switch {
-		case p == ">":
+		case x == ">" || y == ">":
 			return true
-		case p != "*" && p != t, inPattern != inTopic:
+		case x != "*" && y != "*" && x != y, inX != inY:
 			return false
-		case !inPattern:
+		case !inX:
 			return true
 		}
-		pattern, topic = morePattern, moreTopic
+		a, b = moreX, moreY
 	}
 }

@@ -13,9 +13,10 @@ import (
 )
 
 type (
-	streamKey  struct{}
-	durableKey struct{}
-	historyKey struct{}
+	streamKey    struct{}
+	durableKey   struct{}
+	historyKey   struct{}
+	messageIDKey struct{}
 )
 
 // Defaults of StreamOptions.
@@ -98,6 +99,24 @@ func Durable(name string) broker.SubscribeOption { return setSubscribeOption(dur
 // History lets a new consumer begin with what the stream has already, and not with what
 // is published from now on. One that exists goes on where it was.
 func History() broker.SubscribeOption { return setSubscribeOption(historyKey{}, true) }
+
+// maxMessageID bounds MessageID, in bytes.
+const maxMessageID = 256
+
+// MessageID is the ID by which a stream knows a message that is published again: within
+// its duplicate window (2 minutes by default) it keeps the first message of an ID, and
+// drops others while Publish returns nil. At most 256 bytes. Without it a sealed message
+// has an ID of its content, and another one of its own for each Publish. It is an option,
+// and no header, as go-micro copies headers from calls into what their handlers publish.
+// Give it after broker.PublishContext.
+func MessageID(id string) broker.PublishOption {
+	return func(o *broker.PublishOptions) {
+		if o.Context == nil {
+			o.Context = context.Background()
+		}
+		o.Context = context.WithValue(o.Context, messageIDKey{}, id)
+	}
+}
 
 func setSubscribeOption(key, value any) broker.SubscribeOption {
 	return func(o *broker.SubscribeOptions) {

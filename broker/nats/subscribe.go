@@ -21,6 +21,9 @@ type subscription struct {
 	opts    broker.SubscribeOptions
 	place   *place // in the stream; nil for core NATS
 
+	binding sync.Mutex // serialises bind
+	on      *link      // the last that it was bound to
+
 	mu    sync.Mutex
 	bound bound // to the link; nil without one
 	ended bool
@@ -70,6 +73,13 @@ func (b *natsBroker) Subscribe(topic string, h broker.Handler, opts ...broker.Su
 	b.mu.Lock()
 	b.subs[s] = struct{}{}
 	b.mu.Unlock()
+	if now := b.link.Load(); now != nil && now != l {
+		// The link was replaced before it could know of s.
+		if err := s.bind(now); err != nil {
+			_ = s.Unsubscribe()
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -103,8 +113,13 @@ func (s *subscription) Unsubscribe() error {
 	return nil
 }
 
-// bind makes the subscription on a link. If it had ended meanwhile nothing is made.
+// bind makes the subscription on a link, once. If it has ended nothing is made.
 func (s *subscription) bind(l *link) error {
+	s.binding.Lock()
+	defer s.binding.Unlock()
+	if s.on == l {
+		return nil
+	}
 	if l.draining.Load() {
 		return fmt.Errorf("nats: %w: Disconnect is under way", ErrNotConnected)
 	}
@@ -118,6 +133,7 @@ func (s *subscription) bind(l *link) error {
 	if err != nil {
 		return err
 	}
+	s.on = l
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

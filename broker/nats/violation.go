@@ -142,35 +142,36 @@ func (l *link) confirm(v violation, before error) error {
 		return fmt.Errorf("nats: subscribe to %q: %w", v.subject, err)
 	}
 	last := l.nc.LastError()
-	if is, ok := parseViolation(last); ok && is == v && last != before {
-		return deniedError(v, last)
+	if last == nil {
+		return nil
 	}
 	if errors.Is(last, natsgo.ErrMaxSubscriptionsExceeded) && last != before {
 		return fmt.Errorf("nats: %w: subscribe to %q: %w", ErrDenied, v.subject, last)
 	}
-	if last == nil {
-		return nil
-	}
-	// Another error has come after what may have been ours.
+	// Wait until what was handed over includes the last. It may be one of nats.go's
+	// variables, which tell nothing of their age.
 	_, unique := parseViolation(last)
-	wait := time.NewTimer(time.Second)
-	if !unique {
-		wait.Reset(50 * time.Millisecond) // one of nats.go's variables: it may be an old one
+	wait := time.NewTimer(50 * time.Millisecond)
+	if unique {
+		wait.Reset(confirmTimeout)
 	}
 	defer wait.Stop()
 	for {
 		l.mu.Lock()
 		denied, latest, changed := l.denied[v], l.latest, l.changed
 		l.mu.Unlock()
-		if denied != nil {
+		switch {
+		case denied != nil:
 			return deniedError(v, denied)
-		}
-		if unique && (latest == last || last == before) {
+		case unique && (latest == last || last == before):
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-wait.C:
+			if unique {
+				return fmt.Errorf("nats: subscribe to %q: too many errors to tell whether it is permitted: %w", v.subject, last)
+			}
 			return nil
 		}
 	}

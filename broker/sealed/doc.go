@@ -4,6 +4,7 @@
 //	events := sealed.NewBroker(
 //		sealed.Wrap(nats.NewBroker()), // or any other broker
 //		sealed.Identity(id),
+//		broker.Registry(registry), // registry/signed, in which subscribers' keys are found
 //		sealed.Topic("orders.*", sealed.Publishers("shop"), sealed.Subscribers("billing", "shipping")),
 //	)
 //	service := micro.NewService(
@@ -40,7 +41,8 @@
 // random key that is wrapped to each recipient's box key; see spec/envelope.md. An epoch
 // ends after an hour, 2^20 messages, or when a recipient, a rule or our own key has
 // changed. Recipients' keys come from the identity's peer directory, which
-// Identity.AddCard fills, and the signed registry given with broker.Registry. A
+// Identity.AddCard fills, and the signed registry given with broker.Registry. With
+// PostQuantum they are pairs of an X25519 and an ML-KEM-768 key. A
 // subscriber whose directory holds no box.key has a new key after each restart, and
 // cannot open what was sealed to the old one. Publishers are known by the card that
 // each message brings; see OmitCard.
@@ -50,6 +52,10 @@
 // one publisher at most 4096 and 16 MiB. Beyond that messages are refused, with reason
 // "limit", until MaxAge has made room. The broker holds at most 8192 opened epochs
 // besides, of about 3 KiB.
+//
+// Errors. go-micro's server only logs that it could not subscribe when it starts: look for
+// ErrNoRule and ErrNotSubscriber there. micro.Registry hands the registry to the broker
+// only if it comes after micro.Broker.
 //
 // Compatibility. Handlers see the events they saw before, with their codecs and headers.
 // Publishers and subscribers have to be sealed both. The body on the wire is an envelope

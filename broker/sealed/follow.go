@@ -51,9 +51,9 @@ func (f *follower) enable(is bool) {
 
 func (f *follower) close() { f.cancel() }
 
-// lookup asks for a service, unless that was done a moment ago, and waits for the
-// answer.
-func (f *follower) lookup(service string) {
+// lookup asks for a service and waits for the answer, unless that was done a moment ago
+// and nothing has changed since.
+func (f *follower) lookup(service string, changed bool) {
 	if f.registry == nil {
 		return
 	}
@@ -61,7 +61,7 @@ func (f *follower) lookup(service string) {
 		f.mu.Lock()
 		recent := time.Since(f.asked[service]) < lookupAgain
 		f.mu.Unlock()
-		if !recent {
+		if changed || !recent {
 			f.ask(service)
 		}
 		return nil, nil

@@ -195,10 +195,10 @@ func unwrap(l *live, from keys.ID, h *envelope.Header, e *envelope.Envelope, own
 
 // ownKeys are the keys that open what was sealed to us.
 func ownKeys(id *identity.Identity) []envelope.OwnKey {
-	own := id.BoxKeys()
+	own := id.SealKeys()
 	keys := make([]envelope.OwnKey, len(own))
 	for i, k := range own {
-		keys[i].X25519 = k
+		keys[i] = envelope.OwnKey{X25519: k.X25519, PQ: k.PQ}
 	}
 	return keys
 }

@@ -2,6 +2,8 @@ package sealed
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -46,18 +48,23 @@ func (l *live) close() {
 }
 
 // recipients returns the box keys of those who can read what is published by a rule,
-// the IDs of those of whom none is known, and when to ask again.
-func (l *live) recipients(r *rule, now time.Time) (to []envelope.Recipient, missing []string, again time.Time) {
+// the IDs of those of whom none is known, and when to ask again. After a change of trust
+// the registry is asked first: it is sooner in taking back what is not trusted any more
+// than in telling us.
+func (l *live) recipients(r *rule, now time.Time, changed bool) (to []envelope.Recipient, missing []string, again time.Time) {
 	again = now.Add(l.rotate)
 	for _, id := range r.subscribers {
 		service, home := strings.CutPrefix(id, l.home)
 		if home && id != l.self.String() {
 			l.follow.watch(service)
+			if changed {
+				l.follow.lookup(service, true)
+			}
 		}
-		found, until := l.keysOf(id)
+		found, until := l.keysOf(id, r.postQuantum)
 		if len(found) == 0 && home {
-			l.follow.lookup(service)
-			found, until = l.keysOf(id)
+			l.follow.lookup(service, false)
+			found, until = l.keysOf(id, r.postQuantum)
 		}
 		switch {
 		case len(found) == 0:
@@ -71,24 +78,30 @@ func (l *live) recipients(r *rule, now time.Time) (to []envelope.Recipient, miss
 }
 
 // keysOf returns the box keys of a member, and when the first of them ends. Our own is
-// not in the directory, unless a registry has told of us.
-func (l *live) keysOf(id string) (found []envelope.Recipient, until time.Time) {
+// not in the directory, unless a registry has told of us. In the post-quantum suites a
+// box key is a pair, and who has stated none cannot be sealed to; in the others a key
+// counts once, in however many pairs it is.
+func (l *live) keysOf(id string, postQuantum bool) (found []envelope.Recipient, until time.Time) {
 	until = time.Now().Add(l.rotate)
-	var own []byte
-	if id == l.self.String() {
-		if keys := l.id.BoxKeys(); len(keys) > 0 {
-			own = keys[0].PublicKey().Bytes()
-			found = append(found, envelope.Recipient{ID: id, Key: keys[0].PublicKey()})
+	add := func(key *ecdh.PublicKey, pq []byte, end time.Time) {
+		if !postQuantum {
+			pq = nil
+		} else if pq == nil {
+			return
+		}
+		if end.Before(until) {
+			until = end
+		}
+		if !slices.ContainsFunc(found, func(r envelope.Recipient) bool { return r.Key.Equal(key) && bytes.Equal(r.PQ, pq) }) {
+			found = append(found, envelope.Recipient{ID: id, Key: key, PQ: pq})
 		}
 	}
+	if own := l.id.SealKeys(); id == l.self.String() && len(own) > 0 {
+		public := own[0].Public()
+		add(public.X25519, public.PQ, until)
+	}
 	for _, k := range l.id.Directory().KeysOf(id) {
-		if bytes.Equal(k.Key.Bytes(), own) {
-			continue
-		}
-		found = append(found, envelope.Recipient{ID: id, Key: k.Key})
-		if k.Until.Before(until) {
-			until = k.Until
-		}
+		add(k.Key, k.PQ, k.Until)
 	}
 	return found, until
 }

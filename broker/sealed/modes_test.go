@@ -207,7 +207,9 @@ func TestReplayStore(t *testing.T) {
 	w := newWire()
 	shop := f.join("shop", w, orders())
 	var refused rejections
-	member := func() broker.Broker { return f.join("billing", w, orders(), sealed.ReplayStore(shared), refused.option()) }
+	member := func() broker.Broker {
+		return f.join("billing", w, orders(), sealed.ReplayStore(shared), refused.option())
+	}
 	one, two := subscribe(t, member(), "orders.created", broker.Queue("q")), newInbox()
 	publish(t, shop, "orders.created", "a")
 	s, err := member().Subscribe("orders.created", two.handle, broker.Queue("q"))
@@ -239,4 +241,42 @@ func TestReplayStore(t *testing.T) {
 	if one, two := len(one.bodies()), len(two.bodies()); one+two != 2 {
 		t.Errorf("members handled %d and %d messages of two", one, two)
 	}
+}
+
+// TestPostQuantum: what the rule seals for a quantum age arrives; who has no such key is
+// left out; and where it is required nothing else is accepted.
+func TestPostQuantum(t *testing.T) {
+	f := newFleet(t, "shop", "billing")
+	old := f.issue("shipping")
+	if card, err := old.CardWithoutPQ(); err != nil || f.members["shop"].AddCard(card) != nil {
+		t.Fatal(err)
+	}
+	w := newWire()
+	var missing [][]string
+	option := sealed.OnMissing(func(_ string, ids []string) { missing = append(missing, ids) })
+	modern, classic := f.join("shop", w, orders(sealed.PostQuantum()), option), f.join("shop", w, orders())
+	var refused rejections
+	lenient := subscribe(t, f.join("billing", w, orders(sealed.PostQuantum())), "orders.created")
+	strict := subscribe(t, f.join("billing", w, orders(sealed.RequirePostQuantum()), refused.option()), "orders.created")
+	publish(t, modern, "orders.created", "modern")
+	with := len(w.last(t).message.Body)
+	publish(t, classic, "orders.created", "classic")
+	if without := len(w.last(t).message.Body); with-without < 1000 || with-without > 1100 {
+		t.Errorf("%d bytes for one post-quantum key, %d for two others", with, without)
+	}
+	if got := lenient.bodies(); !slices.Equal(got, []string{"modern", "classic"}) {
+		t.Errorf("got %q", got)
+	}
+	if got := strict.bodies(); !slices.Equal(got, []string{"modern"}) {
+		t.Errorf("where it is required: %q", got)
+	}
+	if all := refused.take(); len(all) != 1 || all[0].Reason != sealed.ReasonSuite {
+		t.Errorf("refused: %+v", all)
+	}
+	if len(missing) != 1 || !slices.Equal(missing[0], []string{old.ID()}) {
+		t.Errorf("missing: %q", missing)
+	}
+	f.introduce()
+	publish(t, modern, "orders.created", "both")
+	publishUntil(t, modern, "both", func() bool { return len(missing) == 2 })
 }

@@ -35,7 +35,9 @@ const (
 )
 
 // Wrap names the broker that carries the sealed messages. The default is what
-// broker.DefaultBroker was when NewBroker was called.
+// broker.DefaultBroker was when NewBroker was called. Give each sealed broker an inner one
+// of its own: Init, Connect and Disconnect go on to it, and go-micro's server disconnects
+// its broker when it stops.
 func Wrap(inner broker.Broker) broker.Option { return setOption(wrapKey{}, wrapped{inner}) }
 
 // wrapped tells Wrap(nil) from no Wrap.

@@ -65,11 +65,13 @@ func (s *sender) renew(l *live, now time.Time) (*outgoing, error) {
 	if len(own) == 0 {
 		return nil, fmt.Errorf("sealed: %w", identity.ErrClosed)
 	}
-	to, missing, again := l.recipients(s.rule, now)
+	was := s.now.Load()
+	to, missing, again := l.recipients(s.rule, now, was != nil && was.generation != next.generation)
 	next.again = again
 	next.fingerprint = own[0].PublicKey().Bytes()
 	for _, r := range to {
-		next.fingerprint = append(append(next.fingerprint, r.Key.Bytes()...), r.ID...)
+		next.fingerprint = append(append(next.fingerprint, r.Key.Bytes()...), r.PQ...)
+		next.fingerprint = append(next.fingerprint, r.ID...)
 	}
 	s.mu.Lock()
 	changed := !slices.Equal(s.missing, missing)
@@ -93,15 +95,15 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 		return nil
 	}
 	if len(to) == 0 {
-		return fmt.Errorf("%w: no box key is known of %s, who can read %s: start them with the signed registry, or add their cards with Identity.AddCard",
-			ErrNoRecipients, strings.Join(s.rule.subscribers, ", "), keys.Quote(s.rule.pattern))
+		return fmt.Errorf("%w: no %s is known of %s, who can read %s: start them with the signed registry, which this broker has to be given with broker.Registry, or add their cards with Identity.AddCard",
+			ErrNoRecipients, s.rule.keyKind(), strings.Join(s.rule.subscribers, ", "), keys.Quote(s.rule.pattern))
 	}
 	p := &envelope.Params{
-		Suite: suite(), Sender: l.id.ID(), SenderKey: own, Scope: s.rule.pattern, Recipients: to,
+		Suite: suite(s.rule.postQuantum), Sender: l.id.ID(), SenderKey: own, Scope: s.rule.pattern, Recipients: to,
 		Created: now, NotAfter: now.Add(l.rotate),
 	}
 	// The card is made in any case: an identity that has ended has none.
-	card, err := l.id.Card()
+	card, err := l.id.CardWithoutPQ()
 	if err != nil {
 		return fmt.Errorf("sealed: %w", err)
 	}
@@ -127,8 +129,14 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 }
 
 // suite is the one that this processor is fast at.
-func suite() envelope.Suite {
-	if cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasGHASH {
+func suite(postQuantum bool) envelope.Suite {
+	aes := cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasGHASH
+	switch {
+	case postQuantum && aes:
+		return envelope.PQAES256GCM
+	case postQuantum:
+		return envelope.PQChaCha20Poly1305
+	case aes:
 		return envelope.AES256GCM
 	}
 	return envelope.ChaCha20Poly1305

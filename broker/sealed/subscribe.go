@@ -112,6 +112,9 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	case !r.mayRead:
 		return "", reject(ReasonTopic, ErrNotSubscriber)
 	}
+	if r.requirePQ && !e.Suite.PQ() {
+		return "", reject(ReasonSuite, errors.New("sealed: the topic requires a post-quantum suite"))
+	}
 	o, claimed, err := l.incoming.open(l, r, e, now, s.replay == nil)
 	if err != nil {
 		return claimed, err

@@ -35,7 +35,7 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 	}
 	until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	if service := o.from.Service; err != nil && o.from.TrustDomain == l.self.TrustDomain {
-		l.follow.lookup(service)
+		l.follow.lookup(service, false)
 		until, err = o.lookUp(l, h.Sender, h.SenderKey, now)
 	}
 	return until, err
@@ -59,7 +59,7 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: an epoch until %s, of a certificate until %s", stamp(h.NotAfter), stamp(end)))
 	}
 	for _, key := range card.Keys {
-		if string(key.Bytes()) == string(h.SenderKey) {
+		if string(key.X25519.Bytes()) == string(h.SenderKey) {
 			o.peer, o.chain = card.Peer, card.Chain
 			return nil
 		}

@@ -73,11 +73,11 @@ func checkSecrets(r *report, dir string, read keys.ReadOptions) {
 	if read.GroupReadable {
 		forbidden, want = 0o037, "640"
 	}
-	for _, name := range []string{keys.LeafKeyFile, keys.BoxKeyFile} {
+	for _, name := range []string{keys.LeafKeyFile, keys.BoxKeyFile, keys.PQKeyFile} {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist) && name == keys.BoxKeyFile:
+		case errors.Is(err, fs.ErrNotExist) && name != keys.LeafKeyFile:
 		case err != nil:
 			r.add(name+" mode", fail, err.Error())
 		case runtime.GOOS == "windows":
@@ -182,12 +182,24 @@ func checkLists(r *report, dir string, chain []*x509.Certificate, now time.Time)
 }
 
 func checkBox(r *report, dir string) {
-	switch box, err := readBox(dir); {
+	const none = "none: the service makes one at start, and cannot open messages sealed before a restart"
+	box, err := readBox(dir)
+	switch {
 	case err != nil:
 		r.add(keys.BoxKeyFile, fail, err.Error())
 	case box == nil:
-		r.add(keys.BoxKeyFile, note, "none: the service makes one at start, and cannot open messages sealed before a restart")
+		r.add(keys.BoxKeyFile, note, none)
 	default:
 		r.add(keys.BoxKeyFile, ok, "X25519")
+	}
+	switch pq, err := readPQ(dir); {
+	case err != nil:
+		r.add(keys.PQKeyFile, fail, err.Error())
+	case pq == nil && box != nil:
+		r.advise(keys.PQKeyFile, note, none, "signet renew adds one")
+	case pq == nil:
+		r.add(keys.PQKeyFile, note, none)
+	default:
+		r.add(keys.PQKeyFile, ok, "MLKEM768-X25519")
 	}
 }

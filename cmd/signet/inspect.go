@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/ecdh"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -23,7 +22,7 @@ func inspectCommand() command {
 		details: `
 Shows the ID, the life of the leaf, the names it may register and serve under,
 fingerprints (SHA-256 of the leaf and of its public key), the public box key, the
-trust bundle and the revocation lists. It shows an identity that has ended or is
+fingerprint of the post-quantum one, the trust bundle and the revocation lists. It shows an identity that has ended or is
 revoked as well, and says so; to judge one, use 'signet doctor'.`,
 		examples: []string{
 			"signet inspect keys/greeter",
@@ -42,7 +41,8 @@ type identityInfo struct {
 	leafInfo
 	State  string      `json:"state"` // valid, expired, not yet valid, revoked, not usable
 	Reason string      `json:"reason,omitempty"`
-	BoxKey string      `json:"box_key,omitempty"` // base64 of the X25519 public key
+	BoxKey string      `json:"box_key,omitempty"`       // base64 of the X25519 public key
+	PQKey  string      `json:"pq_key_sha256,omitempty"` // of the 1216 bytes of the MLKEM768-X25519 public key
 	Trust  []trustInfo `json:"trust"`
 	CRLs   []crlInfo   `json:"crls"`
 }
@@ -77,7 +77,10 @@ func runInspect(s *session, dir string, read keys.ReadOptions) error {
 		info.Reason = err.Error()
 	}
 	if box, err := readBox(dir); err == nil && box != nil {
-		info.BoxKey = base64.StdEncoding.EncodeToString(box.Bytes())
+		info.BoxKey = base64.StdEncoding.EncodeToString(box)
+	}
+	if pq, err := readPQ(dir); err == nil && pq != nil {
+		info.PQKey = sha256Hex(pq)
 	}
 	info.addTrust(id.TrustDomain, filepath.Join(dir, keys.CAFile))
 	info.addLists(filepath.Join(dir, keys.CRLFile))
@@ -102,10 +105,30 @@ func stateOf(err error) string {
 	return "not usable"
 }
 
-// readBox returns the public half of the box key, nil if the directory holds
-// none.
-func readBox(dir string) (*ecdh.PublicKey, error) {
-	path := filepath.Join(dir, keys.BoxKeyFile)
+// readBox returns the public half of the box key, nil if the directory holds none.
+func readBox(dir string) ([]byte, error) {
+	return readPublic(dir, keys.BoxKeyFile, func(data []byte) ([]byte, error) {
+		key, err := keys.ParseBoxKey(data)
+		if err != nil {
+			return nil, err
+		}
+		return key.PublicKey().Bytes(), nil
+	})
+}
+
+// readPQ is readBox of the post-quantum box key.
+func readPQ(dir string) ([]byte, error) {
+	return readPublic(dir, keys.PQKeyFile, func(data []byte) ([]byte, error) {
+		key, err := keys.ParsePQKey(data)
+		if err != nil {
+			return nil, err
+		}
+		return key.PublicKey().Bytes(), nil
+	})
+}
+
+func readPublic(dir, name string, parse func(data []byte) (public []byte, err error)) ([]byte, error) {
+	path := filepath.Join(dir, name)
 	data, err := readBounded(path, keys.MaxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -113,11 +136,11 @@ func readBox(dir string) (*ecdh.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := keys.ParseBoxKey(data)
+	public, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return key.PublicKey(), nil
+	return public, nil
 }
 
 // federatedFiles lists the bundles of other trust domains.
@@ -174,7 +197,11 @@ func (i *identityInfo) fields(now time.Time) []field {
 	if box == "" {
 		box = "none on disk: the service makes one at start"
 	}
-	fields = append(fields, field{"box key", box})
+	pq := "none on disk: the service makes one at start"
+	if i.PQKey != "" {
+		pq = "MLKEM768-X25519, sha256 " + i.PQKey
+	}
+	fields = append(fields, field{"box key", box}, field{"pq box key", pq})
 	for _, ca := range i.Trust {
 		fields = append(fields, field{"trusts", fmt.Sprintf("%s by %s, until %s", ca.TrustDomain, ca.Subject, moment(ca.NotAfter, now))})
 	}

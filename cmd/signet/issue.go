@@ -20,13 +20,14 @@ func issueCommand() command {
 		details: `
 Makes the identity spiffe://TRUST-DOMAIN/SERVICE, signed by the authority in
 DIRECTORY/authority, and writes it to DIRECTORY/SERVICE: tls.crt and tls.key,
-ca.crt and ca.crl of the authority, and a box key that others seal messages to.
+ca.crt and ca.crl of the authority, and two box keys that others seal messages
+to: box.key (X25519), and pq.key (MLKEM768-X25519) for the post-quantum suite.
 SERVICE is the name that the service registers under; slashes in it become
 nested directories.
 
 An identity that is there already is left alone. With --force it is replaced by
-one with new keys, the box key included: messages sealed to the old box key can
-no longer be opened. To keep the box key use 'signet renew'. The replaced leaf
+one with new keys, the box keys included: messages sealed to the old box keys can
+no longer be opened. To keep the box keys use 'signet renew'. The replaced leaf
 stays valid until it ends; to cut it short, revoke the service first.`,
 		examples: []string{
 			"signet issue --keys keys greeter",
@@ -67,6 +68,10 @@ func runIssue(s *session, root string, r keys.Request, force bool) error {
 	if err != nil {
 		return err
 	}
+	pq, err := keys.NewPQKey()
+	if err != nil {
+		return err
+	}
 	trust, err := keys.NewTrust(a.trust)
 	if err != nil {
 		return err
@@ -79,7 +84,7 @@ func runIssue(s *session, root string, r keys.Request, force bool) error {
 		return err
 	}
 	id := keys.ID{TrustDomain: a.Domain, Service: r.Service}
-	set := keys.Set{ID: id, Chain: []*x509.Certificate{leaf}, Key: key, Box: box, Trust: trust}
+	set := keys.Set{ID: id, Chain: []*x509.Certificate{leaf}, Key: key, Box: box, PQ: pq, Trust: trust}
 	if err := set.Write(dir); err != nil {
 		return err
 	}
@@ -98,7 +103,7 @@ func runIssue(s *session, root string, r keys.Request, force bool) error {
 // not put one service's identity in the place of another's, which could happen
 // where file names differ in case only.
 func mayWrite(dir, service string, force bool) error {
-	name, found := anyOf(dir, keys.LeafFile, keys.LeafKeyFile, keys.CAFile, keys.CRLFile, keys.BoxKeyFile)
+	name, found := anyOf(dir, keys.LeafFile, keys.LeafKeyFile, keys.CAFile, keys.CRLFile, keys.BoxKeyFile, keys.PQKeyFile)
 	if !found {
 		if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
 			return fmt.Errorf("%s is not a directory", dir)
@@ -107,7 +112,7 @@ func mayWrite(dir, service string, force bool) error {
 	}
 	if !force {
 		return withHint(fmt.Errorf("%s exists already", name),
-			"to renew it and keep its box key run 'signet renew %s'; to replace it, all its keys included, add --force", shellWord(dir))
+			"to renew it and keep its box keys run 'signet renew %s'; to replace it, all its keys included, add --force", shellWord(dir))
 	}
 	if _, id, err := readChain(dir); err == nil && id.Service != service {
 		return fmt.Errorf("%s holds the identity of %s, not of %s: remove it by hand if it is to go", dir, id, service)

@@ -45,7 +45,7 @@ func serviceDir(root, service string) (string, error) {
 // federated trust. Case does not count, because for some file systems it does
 // not.
 func reserved(position int, segment string) bool {
-	names := []string{keys.LeafFile, keys.LeafKeyFile, keys.CAFile, keys.CAKeyFile, keys.CRLFile, keys.BoxKeyFile}
+	names := []string{keys.LeafFile, keys.LeafKeyFile, keys.CAFile, keys.CAKeyFile, keys.CRLFile, keys.BoxKeyFile, keys.PQKeyFile}
 	if position == 0 {
 		names = append(names, authorityDir)
 	} else {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/hpke"
 	"crypto/x509"
 	"errors"
 	"flag"
@@ -18,12 +19,16 @@ func renewCommand() command {
 	return command{
 		name:     "renew",
 		synopsis: "[FLAGS] IDENTITY-DIRECTORY",
-		summary:  "give an identity a new leaf and keep its box key",
+		summary:  "give an identity a new leaf and keep its box keys",
 		details: `
 Replaces tls.crt and tls.key by a new leaf with a new key: the same service, the
 same DNS names, and the same length of life unless --valid-for says otherwise.
-The box key stays, so messages sealed before can still be opened. ca.crl becomes
+The box keys stay, so messages sealed before can still be opened. ca.crl becomes
 the authority's newest. A running service picks all of it up without a restart.
+
+Where there is a box.key and no pq.key, in a directory that an older signet made,
+the post-quantum key is added. Without box.key the service makes both at each
+start, and is left to do so.
 
 The authority is looked for beside the identity (keys/authority for
 keys/greeter), or under the directory that --keys names. The leaf may have
@@ -76,8 +81,12 @@ func runRenew(s *session, dir, root string, valid time.Duration) error {
 	if err != nil {
 		return err
 	}
-	// No box key in the set: the file stays as it is.
-	set := keys.Set{ID: id, Chain: []*x509.Certificate{leaf}, Key: key, Trust: trust}
+	pq, err := missingPQ(dir)
+	if err != nil {
+		return err
+	}
+	// No box key in the set, nor a pq.key that is there: the files stay as they are.
+	set := keys.Set{ID: id, Chain: []*x509.Certificate{leaf}, Key: key, PQ: pq, Trust: trust}
 	if err := set.Write(dir); err != nil {
 		return err
 	}
@@ -90,9 +99,24 @@ func runRenew(s *session, dir, root string, valid time.Duration) error {
 	if s.json {
 		return s.printJSON(info)
 	}
-	err = s.printFields(fmt.Sprintf("Renewed %s in %s", id, dir), info.fields(time.Now()))
+	fields := info.fields(time.Now())
+	if pq != nil {
+		fields = append(fields, field{"added", keys.PQKeyFile + ", the post-quantum box key: hand out new cards"})
+	}
+	err = s.printFields(fmt.Sprintf("Renewed %s in %s", id, dir), fields)
 	fmt.Fprintln(s.stdout, "\nServices that load this directory pick it up; nothing needs a restart.")
 	return err
+}
+
+// missingPQ makes the post-quantum key that a directory with a box key lacks; nil if it
+// does not lack one.
+func missingPQ(dir string) (hpke.PrivateKey, error) {
+	_, box := anyOf(dir, keys.BoxKeyFile)
+	_, pq := anyOf(dir, keys.PQKeyFile)
+	if !box || pq {
+		return nil, nil
+	}
+	return keys.NewPQKey()
 }
 
 // warnOwner tells when the key belongs to whoever renewed it, and the service, which
@@ -120,7 +144,7 @@ func rootOf(dir, service string) (string, error) {
 }
 
 // mayRenew refuses leaves of other authorities, and revoked ones: who has the
-// leaf key of a revoked identity may have its box key as well.
+// leaf key of a revoked identity may have its box keys as well.
 func (a *authority) mayRenew(dir string, leaf *x509.Certificate) error {
 	if !a.owns(leaf) {
 		return withHint(fmt.Errorf("the leaf in %s was not issued by the authority in %s", dir, a.dir),

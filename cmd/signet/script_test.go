@@ -23,8 +23,10 @@ func TestMain(m *testing.M) {
 //
 //	exit CODE signet ARG…        run, want the exit code, and no secret in the output
 //	json PATH REGEXP             want a value in the JSON on stdout, PATH as in trust.0.subject
+//	samejson PATH FILE           want the value in the JSON on stdout that is in FILE
 //	badleaf KIND KEYS SERVICE    put a leaf that ought to be refused in KEYS/SERVICE
-//	addcard DIRECTORY CARD NAME  want the identity in DIRECTORY to accept a service's card
+//	addcard DIRECTORY CARD NAME [pq]  want the identity in DIRECTORY to accept a service's card,
+//	                             with a post-quantum key or without
 //	mode OCTAL FILE…             want permissions
 //	register KIND DIRECTORY FILE  append a registration by the identity, and what KIND does to it
 func TestScripts(t *testing.T) {
@@ -43,6 +45,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit":     scriptExit,
 			"json":     scriptJSON,
+			"samejson": scriptSameJSON,
 			"badleaf":  scriptBadLeaf,
 			"addcard":  scriptAddCard,
 			"mode":     scriptMode,
@@ -86,9 +89,27 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: json PATH REGEXP")
 	}
+	text := jsonAt(ts, "stdout", args[0])
+	if matched := regexp.MustCompile(args[1]).MatchString(text); matched == neg {
+		ts.Fatalf("%s is %q", args[0], text)
+	}
+}
+
+func scriptSameJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: samejson PATH FILE")
+	}
+	got, want := jsonAt(ts, "stdout", args[0]), jsonAt(ts, args[1], args[0])
+	if (got == want) == neg {
+		ts.Fatalf("%s is %q, in %s %q", args[0], got, args[1], want)
+	}
+}
+
+// jsonAt returns the value at a path in a file.
+func jsonAt(ts *testscript.TestScript, file, path string) string {
 	var value any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &value))
-	for step := range strings.SplitSeq(args[0], ".") {
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(file)), &value))
+	for step := range strings.SplitSeq(path, ".") {
 		switch v := value.(type) {
 		case map[string]any:
 			next, ok := v[step]
@@ -110,22 +131,21 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("nothing below %v", v)
 		}
 	}
-	text := fmt.Sprint(value)
-	if matched := regexp.MustCompile(args[1]).MatchString(text); matched == neg {
-		ts.Fatalf("%s is %q", args[0], text)
-	}
+	return fmt.Sprint(value)
 }
 
 func scriptAddCard(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 3 {
-		ts.Fatalf("usage: addcard DIRECTORY CARD NAME")
+	pq := len(args) == 4 && args[3] == "pq"
+	if neg || len(args) != 3 && !pq {
+		ts.Fatalf("usage: addcard DIRECTORY CARD NAME [pq]")
 	}
 	id, err := identity.Load(ts.MkAbs(args[0]))
 	ts.Check(err)
 	defer id.Close()
 	ts.Check(id.AddCard([]byte(ts.ReadFile(args[1]))))
-	if n := len(id.Directory().Keys(args[2])); n != 1 {
-		ts.Fatalf("%d keys of %s, want 1", n, args[2])
+	got := id.Directory().Keys(args[2])
+	if len(got) != 1 || (got[0].PQ != nil) != pq {
+		ts.Fatalf("keys of %s: %v, want 1, with a post-quantum key: %v", args[2], got, pq)
 	}
 }
 

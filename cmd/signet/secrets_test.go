@@ -44,6 +44,10 @@ func secretsUnder(root string) (map[string][]string, error) {
 		forms = append(forms, encodings(block.Bytes)...)
 		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
 			forms = append(forms, encodings(rawKey(key))...)
+		} else if key, err := keys.ParsePQKey(data); err == nil {
+			if seed, err := key.Bytes(); err == nil {
+				forms = append(forms, encodings(seed)...)
+			}
 		}
 		secrets[path] = forms
 		return nil
@@ -99,16 +103,32 @@ func TestSecretSearchFinds(t *testing.T) {
 	if err := ca.Write(dir, trust); err != nil {
 		t.Fatal(err)
 	}
+	pq, err := keys.NewPQKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := keys.EncodePQKey(pq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := keys.WriteFile(filepath.Join(dir, keys.PQKeyFile), data, keys.SecretMode); err != nil {
+		t.Fatal(err)
+	}
 	secrets, err := secretsUnder(dir)
-	if err != nil || len(secrets) != 1 {
-		t.Fatalf("%d secrets, error %v: want 1", len(secrets), err)
+	if err != nil || len(secrets) != 2 {
+		t.Fatalf("%d secrets, error %v: want 2", len(secrets), err)
+	}
+	seed, err := pq.Bytes()
+	if err != nil || !slices.Contains(secrets[filepath.Join(dir, keys.PQKeyFile)], string(seed)) {
+		t.Errorf("the seed of the post-quantum key is not looked for: %v", err)
 	}
 	for path, forms := range secrets {
 		if len(forms) < 10 {
 			t.Errorf("%d forms of the key", len(forms))
 		}
 		for _, form := range forms {
-			if findSecret("before "+form+" after", secrets) != path {
+			found := findSecret("before "+form+" after", secrets)
+			if found != path && (found == "" || form != "PRIVATE KEY-----") { // which all files have
 				t.Errorf("%q is not found", form)
 			}
 		}

@@ -44,6 +44,7 @@ type nodeInfo struct {
 	Endpoints signed.Part   `json:"endpoints,omitempty"`
 	Metadata  signed.Part   `json:"metadata,omitempty"`
 	BoxKeys   int           `json:"box_keys"`
+	PQKeys    int           `json:"pq_keys"`     // how many of them have a post-quantum key besides
 	Record    int           `json:"record_size"` // in bytes
 }
 
@@ -53,7 +54,7 @@ func (v *verified) add(f signed.Finding) {
 		Service: f.Service, Version: f.Version, Node: f.Node, Address: f.Address,
 		Trusted: f.Trusted, Withdrawn: f.Withdrawn, Reason: f.Reason, Signer: f.Peer.ID,
 		Until: known(f.Until), Issued: known(f.Issued), Expires: known(f.Expires), Sequence: f.Sequence,
-		Endpoints: f.Endpoints, Metadata: f.Metadata, BoxKeys: f.BoxKeys, Record: f.RecordSize,
+		Endpoints: f.Endpoints, Metadata: f.Metadata, BoxKeys: f.BoxKeys, PQKeys: f.PQKeys, Record: f.RecordSize,
 	}
 	if n.Signer == "" {
 		n.Claimed = f.Claimed

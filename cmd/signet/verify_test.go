@@ -181,7 +181,7 @@ func TestVerifyJSONHasAFixedShape(t *testing.T) {
 	v.add(signed.Finding{
 		Service: "greeter", Version: "1", Node: "greeter-1", Address: "192.0.2.1:8080", Trusted: true,
 		Peer: identity.Peer{ID: "spiffe://shop.internal/greeter"}, Claimed: "spiffe://shop.internal/greeter",
-		Issued: at, Expires: at, Until: at, Sequence: 7, BoxKeys: 1, RecordSize: 600,
+		Issued: at, Expires: at, Until: at, Sequence: 7, BoxKeys: 1, PQKeys: 1, RecordSize: 600,
 		Endpoints: signed.Registered, Metadata: signed.Missing,
 	})
 	v.add(signed.Finding{Service: "greeter", Node: "greeter-2", Reason: signed.Expired, Err: errors.New("ended"), Claimed: "spiffe://bank.internal/greeter"})
@@ -216,6 +216,7 @@ func TestVerifyJSONHasAFixedShape(t *testing.T) {
       "endpoints": "registered",
       "metadata": "missing",
       "box_keys": 1,
+      "pq_keys": 1,
       "record_size": 600
     },
     {
@@ -230,6 +231,7 @@ func TestVerifyJSONHasAFixedShape(t *testing.T) {
       "remedy": "restart the service if it should run, and compare clocks; else take the node out of the registry",
       "claimed_signer": "spiffe://bank.internal/greeter",
       "box_keys": 0,
+      "pq_keys": 0,
       "record_size": 0
     },
     {
@@ -240,6 +242,7 @@ func TestVerifyJSONHasAFixedShape(t *testing.T) {
       "trusted": true,
       "withdrawn": true,
       "box_keys": 0,
+      "pq_keys": 0,
       "record_size": 0
     }
   ]

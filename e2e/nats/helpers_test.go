@@ -163,10 +163,16 @@ func (l *logs) Logf(_ logger.Level, format string, args ...any) {
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
 }
 
-func (l *logs) contain(s string) bool {
+// count returns how many lines have s in them.
+func (l *logs) count(s string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(strings.Join(l.lines, "\n"), s)
+	for _, line := range l.lines {
+		if strings.Contains(line, s) {
+			n++
+		}
+	}
+	return n
 }
 
 // within runs f and fails the test if it takes longer than a test should wait.

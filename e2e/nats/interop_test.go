@@ -2,8 +2,10 @@ package nats_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +119,7 @@ func TestPlainClients(t *testing.T) {
 // TestMalformedHeaders comes from a hostile publisher. The next message is delivered.
 func TestMalformedHeaders(t *testing.T) {
 	s := natstest.Start(t)
-	errs := make(chan broker.Event, 100)
+	errs := make(chan broker.Event, 1<<16)
 	b := connect(t, s.Addr(), broker.ErrorHandler(func(e broker.Event) error { errs <- e; return nil }))
 	got := subscribe(t, b, "topic")
 	bad := func(values ...string) natsgo.Header { return natsgo.Header{"Signet-Headers": values} }
@@ -152,7 +154,21 @@ func TestMalformedHeaders(t *testing.T) {
 			}
 		})
 	}
-	if n := stats(b).Malformed; n != 13 {
+	t.Run("no header block", func(t *testing.T) {
+		raw, err := net.Dial("tcp", s.Running().Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		if _, err := raw.Write([]byte("CONNECT {\"headers\":true}\r\nHPUB topic 6 9\r\nBADHDRbad\r\nPUB topic 4\r\ngood\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		got.want("good")
+		if e := <-errs; !errors.Is(e.Error(), nats.ErrMalformed) || string(e.Message().Body) != "bad" {
+			t.Errorf("got %v %q", e.Error(), e.Message().Body)
+		}
+	})
+	if n := stats(b).Malformed; n != 14 {
 		t.Errorf("%d malformed messages counted", n)
 	}
 }
@@ -203,5 +219,3 @@ func TestBodyIsTheHandlersOwn(t *testing.T) {
 		}
 	}
 }
-
-var _ = nats.ErrInvalid

@@ -36,11 +36,12 @@ type member struct {
 
 func (m *member) address() string { return m.Server().Options().Address }
 
-// newMember makes a go-micro service on a transport.
-func (s *stage) newMember(name string, t transport.Transport, reg registry.Registry) *member {
+// newMember makes a go-micro service on a transport. It has a broker that nobody else
+// is connected to, unless the options give another.
+func (s *stage) newMember(name string, t transport.Transport, reg registry.Registry, opts ...micro.Option) *member {
 	sel := selector.NewSelector(selector.Registry(reg))
 	var calls sync.WaitGroup
-	service := micro.NewService(
+	service := micro.NewService(append([]micro.Option{
 		// go-micro's default server, client and selector are one for the whole
 		// process. A service that has the process to itself needs none of these.
 		micro.Server(server.NewServer()),
@@ -52,7 +53,7 @@ func (s *stage) newMember(name string, t transport.Transport, reg registry.Regis
 		micro.Registry(reg),
 		micro.Transport(t),
 		micro.WrapCall(counting(&calls)),
-	)
+	}, opts...)...)
 	s.atEnd(sel.Close)
 	s.atEnd(func() error {
 		// The client has no Close. With another pool size it closes the sockets
@@ -75,8 +76,8 @@ func counting(calls *sync.WaitGroup) client.CallWrapper {
 }
 
 // secure makes a member whose transport is Signet's.
-func (s *stage) secure(name string, id *identity.Identity, reg registry.Registry) *member {
-	m := s.newMember(name, s.transport(quic.Identity(id)), reg)
+func (s *stage) secure(name string, id *identity.Identity, reg registry.Registry, opts ...micro.Option) *member {
+	m := s.newMember(name, s.transport(quic.Identity(id)), reg, opts...)
 	m.id = id
 	return m
 }

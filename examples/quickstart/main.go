@@ -1,7 +1,7 @@
 // Command quickstart shows Signet at work: real go-micro services that call each
-// other over QUIC with identities issued on the spot, then the attacks on them,
-// each of which must fail, then what an observer of the wire sees, and how fast it
-// is. It needs nothing but Go:
+// other over QUIC with identities issued on the spot, and publish events through a
+// broker that nobody trusts; the attacks on them, each of which must fail; then what
+// an observer of the wire sees, and how fast it is. It needs nothing but Go:
 //
 //	go run ./examples/quickstart
 //
@@ -46,6 +46,7 @@ func chapters() []chapter {
 		{"Attacks from outside", outsidersChapter},
 		{"Attacks from inside", insidersChapter},
 		{"Attacks through the registry", registryChapter},
+		{"Events, through a broker that nobody trusts", eventsChapter},
 		{"What an observer of the wire sees", wireChapter},
 		{"How fast", speedChapter},
 	}

@@ -68,6 +68,7 @@ func writeSet(t testing.TB, ca *keys.CA, service string) (dir string, set *keys.
 		Chain: []*x509.Certificate{leaf},
 		Key:   key,
 		Box:   box,
+		PQ:    must(keys.NewPQKey()),
 		Trust: join(t, trustOf(t, ca)),
 	}
 	dir = filepath.Join(t.TempDir(), "identity")

@@ -19,11 +19,11 @@
 //
 // Keys: P-256 by default, Ed25519, and RSA of 2048 to 8192 bits from outside. A
 // CA may have any key that crypto/x509 verifies, within the same RSA bounds. Box
-// keys are X25519.
+// keys are X25519, post-quantum box keys X-Wing (MLKEM768-X25519).
 //
 // Files are those of a Kubernetes TLS secret: tls.crt, tls.key and ca.crt, and
-// beside them ca.crl, box.key and trust/<domain>.crt. Keys are written as PKCS#8;
-// SEC 1 and PKCS#1, which other tools write, are read as well.
+// beside them ca.crl, box.key, pq.key and trust/<domain>.crt. Keys are written as
+// PKCS#8; SEC 1 and PKCS#1, which other tools write, are read as well.
 package keys
 
 import (

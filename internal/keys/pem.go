@@ -127,6 +127,9 @@ func ParseBoxKey(data []byte) (*ecdh.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(block.Bytes, []byte(pqHeader)) {
+		return nil, fmt.Errorf("%w: a post-quantum key: it belongs in %s; a box key is X25519", ErrPEM, PQKeyFile)
+	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the key inside does not parse", ErrPEM)

@@ -171,6 +171,7 @@ func FuzzParsePEM(f *testing.F) {
 		}
 		keys.ParseSigner(data)
 		keys.ParseBoxKey(data)
+		keys.ParsePQKey(data)
 		keys.ParseCRLs(data, []*x509.Certificate{ca.Cert}, ca.Cert.NotBefore)
 	})
 }

@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto"
 	"crypto/ecdh"
+	"crypto/hpke"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -25,6 +26,7 @@ const (
 	CAKeyFile   = "ca.key"
 	CRLFile     = "ca.crl"
 	BoxKeyFile  = "box.key"
+	PQKeyFile   = "pq.key"
 	TrustDir    = "trust"
 
 	certSuffix = ".crt"
@@ -37,6 +39,7 @@ type Set struct {
 	Chain []*x509.Certificate // leaf first
 	Key   Signer
 	Box   *ecdh.PrivateKey // nil if the directory holds none
+	PQ    hpke.PrivateKey  // MLKEM768-X25519; nil if the directory holds none
 	Trust *Trust
 	// Digest is of all the bytes the set was read from.
 	Digest [sha256.Size]byte
@@ -94,7 +97,10 @@ func ReadSet(dir string, o ReadOptions, now time.Time) (*Set, error) {
 	if !sameKey(set.Leaf().PublicKey, set.Key.Public()) {
 		return nil, fmt.Errorf("%s: %w in %s: put the pair that was issued together in place", r.path(LeafKeyFile), ErrMismatch, LeafFile)
 	}
-	if set.Box, err = r.boxKey(); err != nil {
+	if set.Box, err = optionalKey(r, BoxKeyFile, ParseBoxKey); err != nil {
+		return nil, err
+	}
+	if set.PQ, err = optionalKey(r, PQKeyFile, ParsePQKey); err != nil {
 		return nil, err
 	}
 	if set.Trust, err = r.trust(set.ID.TrustDomain); err != nil {
@@ -133,14 +139,15 @@ func (r *reader) readOptional(name string, most int64, who access) ([]byte, erro
 	return data, err
 }
 
-func (r *reader) boxKey() (*ecdh.PrivateKey, error) {
-	data, err := r.readOptional(BoxKeyFile, MaxKeyFile, r.secret)
+// optionalKey reads a secret that a directory may do without: then it returns the
+// zero key and no error.
+func optionalKey[K any](r *reader, name string, parse func([]byte) (K, error)) (key K, err error) {
+	data, err := r.readOptional(name, MaxKeyFile, r.secret)
 	if data == nil || err != nil {
-		return nil, err
+		return key, err
 	}
-	key, err := ParseBoxKey(data)
-	if err != nil {
-		return nil, r.in(BoxKeyFile, err)
+	if key, err = parse(data); err != nil {
+		return key, r.in(name, err)
 	}
 	return key, nil
 }
@@ -290,6 +297,13 @@ func (s *Set) Write(dir string) error {
 			return err
 		}
 		files = append(files, file{BoxKeyFile, box, SecretMode})
+	}
+	if s.PQ != nil {
+		pq, err := EncodePQKey(s.PQ)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{PQKeyFile, pq, SecretMode})
 	}
 	files = append(files, file{LeafKeyFile, key, SecretMode}, file{LeafFile, EncodeCertificates(s.Chain...), PublicMode})
 	if len(s.Trust.domains) > 1 {

@@ -21,7 +21,7 @@ func TestWriteAndRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		set := &keys.Set{Chain: []*x509.Certificate{leaf}, Key: key, Box: must(keys.NewBoxKey()), Trust: join(t, trustOf(t, ca), trustOf(t, partner))}
+		set := &keys.Set{Chain: []*x509.Certificate{leaf}, Key: key, Box: must(keys.NewBoxKey()), PQ: must(keys.NewPQKey()), Trust: join(t, trustOf(t, ca), trustOf(t, partner))}
 		dir := filepath.Join(t.TempDir(), "a", "b")
 		if err := set.Write(dir); err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestWriteAndRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got.ID.String() != "spiffe://shop.internal/shop/greeter" || !got.Leaf().Equal(leaf) || !got.Box.Equal(set.Box) {
+		if got.ID.String() != "spiffe://shop.internal/shop/greeter" || !got.Leaf().Equal(leaf) || !got.Box.Equal(set.Box) || !samePQ(got.PQ, set.PQ) {
 			t.Errorf("read %v", got.ID)
 		}
 		if got.Trust.Of("partner.org") == nil || got.Trust.HomeDomain() != domain {
@@ -42,7 +42,7 @@ func TestWriteAndRead(t *testing.T) {
 		}
 		for path, want := range map[string]fs.FileMode{
 			"": keys.DirMode, "../../a": keys.DirMode, "trust": keys.DirMode,
-			"tls.key": 0o600, "box.key": 0o600, "tls.crt": 0o644, "ca.crt": 0o644, "ca.crl": 0o644,
+			"tls.key": 0o600, "box.key": 0o600, "pq.key": 0o600, "tls.crt": 0o644, "ca.crt": 0o644, "ca.crl": 0o644,
 			"trust/partner.org.crt": 0o644, "trust/partner.org.crl": 0o644,
 		} {
 			info, err := os.Stat(filepath.Join(dir, path))
@@ -53,7 +53,7 @@ func TestWriteAndRead(t *testing.T) {
 				t.Errorf("%s has mode %04o; want %04o", path, mode, want)
 			}
 		}
-		if names := list(t, dir); len(names) != 6 {
+		if names := list(t, dir); len(names) != 7 {
 			t.Errorf("the directory holds %v", names)
 		}
 	}
@@ -73,6 +73,7 @@ func TestDigestCoversEveryFile(t *testing.T) {
 	base := must(read(dir)).Digest
 	changes := map[string][]byte{
 		"box.key":               pkcs8(t, must(keys.NewBoxKey())),
+		"pq.key":                must(keys.EncodePQKey(must(keys.NewPQKey()))),
 		"ca.crt":                keys.EncodeCertificates(ca.Cert, makeCA(t, nil, nil).cert),
 		"ca.crl":                must(ca.Revoke(trustOf(t, ca))).EncodeCRLs(),
 		"trust/partner.org.crt": keys.EncodeCertificates(newCA(t, "partner.org").Cert),
@@ -133,6 +134,7 @@ func TestReadRefuses(t *testing.T) {
 		}
 	}
 	key, cert := readFile(t, other, "tls.key"), readFile(t, other, "tls.crt")
+	box, pq := readFile(t, other, "box.key"), readFile(t, other, "pq.key")
 	for name, c := range map[string]struct {
 		damage func(t *testing.T, dir string)
 		wraps  error
@@ -148,6 +150,13 @@ func TestReadRefuses(t *testing.T) {
 		"two keys in one file":             {put("tls.key", append(bytes.Clone(key), key...)), keys.ErrPEM, []string{"tls.key", "two keys"}},
 		"key beside the certificate":       {put("tls.crt", append(bytes.Clone(cert), key...)), keys.ErrPEM, []string{"tls.crt", "PRIVATE KEY"}},
 		"box key of another kind":          {put("box.key", key), keys.ErrPEM, []string{"box.key", "X25519"}},
+		"post-quantum key in box.key":      {put("box.key", pq), keys.ErrPEM, []string{"box.key", "belongs in pq.key"}},
+		"X25519 key in pq.key":             {put("pq.key", box), keys.ErrPEM, []string{"pq.key", "belongs in box.key"}},
+		"post-quantum key of another kind": {put("pq.key", key), keys.ErrPEM, []string{"pq.key", "MLKEM768-X25519"}},
+		"post-quantum key of another type": {put("pq.key", cert), keys.ErrPEM, []string{"pq.key", "CERTIFICATE"}},
+		"truncated post-quantum key":       {put("pq.key", pq[:80]), keys.ErrPEM, []string{"pq.key", "truncated"}},
+		"empty post-quantum key":           {put("pq.key", nil), keys.ErrPEM, []string{"pq.key", "empty"}},
+		"large post-quantum key":           {put("pq.key", make([]byte, keys.MaxKeyFile+1)), nil, []string{"pq.key", "at most 65536"}},
 		"list not signed by the CA":        {put("ca.crl", trustOf(t, newCA(t, domain)).EncodeCRLs()), keys.ErrUntrusted, []string{"ca.crl"}},
 		"list empty":                       {put("ca.crl", nil), keys.ErrPEM, []string{"ca.crl", "empty"}},
 		"leaf in ca.crt":                   {put("ca.crt", append(keys.EncodeCertificates(ca.Cert), cert...)), keys.ErrUntrusted, []string{"ca.crt", "certificate 2"}},
@@ -158,6 +167,7 @@ func TestReadRefuses(t *testing.T) {
 		"key readable by all":              {chmod("tls.key", 0o644), keys.ErrMode, []string{"tls.key", "0644", "chmod 600"}},
 		"key readable by the group":        {chmod("tls.key", 0o640), keys.ErrMode, []string{"tls.key", "0640", "chmod 600"}},
 		"box key writable by others":       {chmod("box.key", 0o602), keys.ErrMode, []string{"box.key", "0602", "chmod 600"}},
+		"post-quantum key for the group":   {chmod("pq.key", 0o640), keys.ErrMode, []string{"pq.key", "0640", "chmod 600"}},
 		"CA writable by all":               {chmod("ca.crt", 0o666), nil, []string{"ca.crt", "0666", "chmod 644"}},
 		"expired leaf":                     {leafFile(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Second) }), keys.ErrExpired, []string{"tls.crt", "ended at", "now is"}},
 		"leaf not yet valid":               {leafFile(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }), keys.ErrNotYetValid, []string{"tls.crt", "begins at", "now is"}},

@@ -1,6 +1,7 @@
 package signed
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"sync"
 	"time"
@@ -23,11 +24,25 @@ type book struct {
 
 type binding struct{ address, peerID string }
 
-type boxKey struct{ key, peerID string }
+// boxKey is a pair of box keys: replicas may share one half of it.
+type boxKey struct {
+	key    string
+	pq     [sha256.Size]byte // the digest of the post-quantum key; zero if there is none
+	peerID string
+}
+
+func boxKeyOf(key recordKey, peerID string) boxKey {
+	name := boxKey{key: string(key.x25519), peerID: peerID}
+	if key.pq != nil {
+		name.pq = sha256.Sum256(key.pq)
+	}
+	return name
+}
 
 // keyUse is by how many entries a box key is used. When it is none any more, the key
 // lingers, and the chain of the last still has to be trusted.
 type keyUse struct {
+	key     recordKey
 	entries int
 	chain   []*x509.Certificate
 	until   time.Time
@@ -52,14 +67,15 @@ func (b *book) add(n *entry) {
 		_ = b.directory.Bind(address, peerID, until)
 	}
 	for _, key := range n.record.boxKeys {
-		use := b.keys[boxKey{string(key), peerID}]
+		name := boxKeyOf(key, peerID)
+		use := b.keys[name]
 		if use == nil {
-			use = new(keyUse)
-			b.keys[boxKey{string(key), peerID}] = use
+			use = &keyUse{key: key}
+			b.keys[name] = use
 		}
 		use.entries++
 		use.chain, use.until = n.chain, later(use.until, until)
-		_ = b.directory.AddKeys(peerID, key, until)
+		_ = b.directory.AddSealKey(peerID, key.x25519, key.pq, until)
 	}
 }
 
@@ -80,7 +96,7 @@ func (b *book) remove(n *entry) {
 		}
 	}
 	for _, key := range n.record.boxKeys {
-		b.keys[boxKey{string(key), n.signer()}].entries--
+		b.keys[boxKeyOf(key, n.signer())].entries--
 	}
 }
 
@@ -90,32 +106,32 @@ func (b *book) revoke(n *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, key := range n.record.boxKeys {
-		b.forget(boxKey{string(key), n.signer()})
+		b.forget(boxKeyOf(key, n.signer()), key)
 	}
 }
 
 // forget takes a key out that no entry has. The caller holds mu.
-func (b *book) forget(key boxKey) {
-	if use := b.keys[key]; use == nil || use.entries == 0 {
-		delete(b.keys, key)
-		b.directory.RemoveKey(key.peerID, []byte(key.key))
+func (b *book) forget(name boxKey, key recordKey) {
+	if use := b.keys[name]; use == nil || use.entries == 0 {
+		delete(b.keys, name)
+		b.directory.RemoveSealKey(name.peerID, key.x25519, key.pq)
 	}
 }
 
 // recheck takes out the lingering keys that nothing trusted vouches for any more.
 func (b *book) recheck(vouched func(chain []*x509.Certificate) bool) {
 	b.mu.Lock()
-	lingering := make(map[boxKey][]*x509.Certificate)
-	for key, use := range b.keys {
+	lingering := make(map[boxKey]keyUse)
+	for name, use := range b.keys {
 		if use.entries == 0 {
-			lingering[key] = use.chain
+			lingering[name] = *use
 		}
 	}
 	b.mu.Unlock()
-	for key, chain := range lingering {
-		if !vouched(chain) {
+	for name, use := range lingering {
+		if !vouched(use.chain) {
 			b.mu.Lock()
-			b.forget(key)
+			b.forget(name, use.key)
 			b.mu.Unlock()
 		}
 	}

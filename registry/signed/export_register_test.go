@@ -12,7 +12,8 @@ type Reading struct {
 	Expires   time.Time
 	Withdrawn bool
 	Leaf      string   // DER
-	BoxKeys   []string // the keys' bytes
+	BoxKeys   []string // the X25519 keys' bytes
+	PQKeys    []string // the post-quantum keys' bytes, "" where there is none
 }
 
 // Read parses the record of a node. It verifies nothing.
@@ -27,7 +28,7 @@ func Read(n *registry.Node) (Reading, error) {
 	}
 	out := Reading{Sequence: r.sequence, Expires: r.expiresAt(), Withdrawn: r.withdrawn, Leaf: string(r.certs[0])}
 	for _, key := range r.boxKeys {
-		out.BoxKeys = append(out.BoxKeys, string(key))
+		out.BoxKeys, out.PQKeys = append(out.BoxKeys, string(key.x25519)), append(out.PQKeys, string(key.pq))
 	}
 	return out, nil
 }

@@ -15,6 +15,7 @@ type Forgery struct {
 	Withdrawn bool
 	Chain     [][]byte // the identity's, if nil
 	Signer    string   // the ID in the signed bytes; the identity's, if ""
+	WithoutPQ bool     // leave the post-quantum key out
 }
 
 // Forge signs the one node of s as id, and puts the record there.
@@ -38,9 +39,13 @@ func Forge(id *identity.Identity, s *registry.Service, f Forgery) error {
 		}
 		f.Chain = cert.Certificate
 	}
+	key := ownKey(id)
+	if f.WithoutPQ {
+		key.pq = nil
+	}
 	r := &record{
 		withdrawn: f.Withdrawn, issued: f.Issued.Unix(), lifetime: int64(f.Lifetime / time.Second), sequence: f.Sequence,
-		boxKeys: [][]byte{id.BoxKeys()[0].PublicKey().Bytes()}, certs: f.Chain,
+		boxKeys: []recordKey{key}, certs: f.Chain,
 	}
 	var err error
 	if r.endpoints, err = endpointsDigest(s.Endpoints); err != nil {

@@ -19,6 +19,7 @@ import (
 func FuzzRecord(f *testing.F) {
 	f.Add(sampleRecord(nil).encode())
 	f.Add(sampleRecord(func(r *record) { r.withdrawn, r.boxKeys = true, nil }).encode())
+	f.Add(sampleRecord(func(r *record) { r.boxKeys[0].pq = make([]byte, pqKeySize) }).encode())
 	for _, v := range readVectors(f).Vectors {
 		if parts, err := join(v.Registration.Nodes[0].Metadata); err == nil {
 			if data, err := unpack(parts); err == nil {

@@ -37,6 +37,7 @@ type Finding struct {
 	Sequence        uint64
 	Withdrawn       bool // its service has taken the node back
 	BoxKeys         int  // how many keys to seal to it has
+	PQKeys          int  // how many of them have a post-quantum key besides
 	RecordSize      int  // in bytes, before encoding
 	// Endpoints and Metadata compare the endpoints and the service metadata beside the
 	// node with what it was registered with.
@@ -138,6 +139,11 @@ func (f *Finding) describe(s *signedOffer) {
 	r := s.record
 	f.Issued, f.Expires, f.Sequence, f.Withdrawn = r.issuedAt(), r.expiresAt(), r.sequence, r.withdrawn
 	f.BoxKeys, f.RecordSize = len(r.boxKeys), len(r.encode())
+	for _, key := range r.boxKeys {
+		if key.pq != nil {
+			f.PQKeys++
+		}
+	}
 	f.Endpoints = partOf(s.part.vouchedEndpoints(r), len(s.part.endpoints))
 	f.Metadata = partOf(s.part.vouchedMetadata(r), len(s.part.metadata))
 }

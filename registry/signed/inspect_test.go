@@ -100,8 +100,8 @@ func mustInspect(t *testing.T, id *identity.Identity, answer []*registry.Service
 func TestInspectTrusts(t *testing.T) {
 	fleet := newInspectFleet(t)
 	sequence := uint64(time.Now().UnixMicro())
-	key := fleet.greeter.BoxKeys()[0].PublicKey().Bytes()
-	s := inspectSign(t, fleet.greeter, greeterService(), func(r *record) { r.sequence, r.boxKeys = sequence, [][]byte{key} })
+	key := ownKey(fleet.greeter)
+	s := inspectSign(t, fleet.greeter, greeterService(), func(r *record) { r.sequence, r.boxKeys = sequence, []recordKey{key, {x25519: key.x25519}} })
 	findings := mustInspect(t, fleet.billing, []*registry.Service{nil, {Nodes: []*registry.Node{nil}}, s})
 	if len(findings) != 1 {
 		t.Fatalf("%d findings: want 1", len(findings))
@@ -119,8 +119,8 @@ func TestInspectTrusts(t *testing.T) {
 	if f.Expires.Sub(f.Issued) != time.Hour || !f.Until.Equal(f.Expires) {
 		t.Errorf("issued %v, expires %v, trusted until %v: want an hour", f.Issued, f.Expires, f.Until)
 	}
-	if f.Sequence != sequence || f.BoxKeys != 1 || f.RecordSize < 300 {
-		t.Errorf("sequence %d, %d box keys, %d bytes", f.Sequence, f.BoxKeys, f.RecordSize)
+	if f.Sequence != sequence || f.BoxKeys != 2 || f.PQKeys != 1 || f.RecordSize < 300+pqKeySize {
+		t.Errorf("sequence %d, %d box keys, %d of them pairs, %d bytes", f.Sequence, f.BoxKeys, f.PQKeys, f.RecordSize)
 	}
 	if f.Endpoints != Registered || f.Metadata != Registered {
 		t.Errorf("endpoints %q, metadata %q", f.Endpoints, f.Metadata)

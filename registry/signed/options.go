@@ -17,6 +17,7 @@ type (
 	auditKey     struct{}
 	validityKey  struct{}
 	recreateKey  struct{}
+	withoutPQKey struct{}
 )
 
 // Defaults of Validity: how long a record counts. A backend that overwrites what it
@@ -90,6 +91,15 @@ func Validity(d time.Duration) registry.Option { return setOption(validityKey{},
 // ignores later ones, so that a new record takes a Deregister before its Register.
 // go-micro's memory and mDNS registries are known to be such.
 func Recreate() registry.Option { return setOption(recreateKey{}, true) }
+
+// WithoutPQ leaves the post-quantum box key out of what this process registers. It
+// makes up some 1.6 KB of a node's metadata, which is too much for mDNS, where it is
+// always left out, and may be for a registry with limits of its own, or for thousands
+// of nodes. Peers then cannot seal to this service with a post-quantum suite, unless
+// they have its card. Replicas that share a box.key have to share pq.key as well then,
+// or all of them state theirs: else peers may know the key of one replica for that of
+// all.
+func WithoutPQ() registry.Option { return setOption(withoutPQKey{}, true) }
 
 func setOption(key, value any) registry.Option {
 	return func(o *registry.Options) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/keys"
 )
 
@@ -17,12 +18,16 @@ import (
 //
 //	header: version ‖ flags ‖ issued v ‖ lifetime v ‖ sequence v ‖
 //	        digest of endpoints (32) ‖ digest of service metadata (32) ‖
-//	        box key count ‖ { key (32) }…
+//	        box key count ‖ { X25519 key (32) ‖ form ‖ post-quantum key (1216) if the form says so }…
 const (
 	recordVersion   = 1
 	recordPurpose   = "registry-record"
 	digestSize      = sha256.Size
 	boxKeySize      = 32
+	pqKeySize       = identity.PQKeySize
+	formSize        = 1
+	formClassic     = 0 // X25519 alone
+	formPair        = 1 // a post-quantum key follows
 	flagWithdrawn   = 1 << 0
 	maxRecordSize   = partsMost * partSize * 6 / 8
 	maxRecordKeys   = 4
@@ -43,10 +48,14 @@ type record struct {
 	sequence  uint64 // unix time in microseconds, or one more than the one before
 	endpoints [digestSize]byte
 	metadata  [digestSize]byte
-	boxKeys   [][]byte
+	boxKeys   []recordKey
 	signature []byte
 	certs     [][]byte // DER, leaf first, without the CA
 }
+
+// recordKey is a box key as a record states it: pq is nil if it is silent about the
+// post-quantum key.
+type recordKey struct{ x25519, pq []byte }
 
 func (r *record) issuedAt() time.Time  { return time.Unix(r.issued, 0) }
 func (r *record) expiresAt() time.Time { return time.Unix(r.issued+r.lifetime, 0) }
@@ -57,7 +66,7 @@ func (r *record) encodeHeader() []byte {
 	if r.withdrawn {
 		flags |= flagWithdrawn
 	}
-	const most = 2 + 3*maxVarintSize + 2*digestSize + 1 + maxRecordKeys*boxKeySize
+	const most = 2 + 3*maxVarintSize + 2*digestSize + 1 + maxRecordKeys*(boxKeySize+formSize+pqKeySize)
 	out := append(make([]byte, 0, most), recordVersion, flags)
 	out = binary.AppendUvarint(out, uint64(r.issued))
 	out = binary.AppendUvarint(out, uint64(r.lifetime))
@@ -66,7 +75,12 @@ func (r *record) encodeHeader() []byte {
 	out = append(out, r.metadata[:]...)
 	out = append(out, byte(len(r.boxKeys)))
 	for _, key := range r.boxKeys {
-		out = append(out, key...)
+		out = append(out, key.x25519...)
+		if key.pq == nil {
+			out = append(out, formClassic)
+			continue
+		}
+		out = append(append(out, formPair), key.pq...)
 	}
 	return out
 }
@@ -111,9 +125,9 @@ func parseRecord(data []byte) (*record, error) {
 	rec.sequence = r.uvarint()
 	copy(rec.endpoints[:], r.take(digestSize))
 	copy(rec.metadata[:], r.take(digestSize))
-	rec.boxKeys = make([][]byte, r.count(0, maxRecordKeys))
+	rec.boxKeys = make([]recordKey, r.count(0, maxRecordKeys))
 	for i := range rec.boxKeys {
-		rec.boxKeys[i] = r.take(boxKeySize)
+		rec.boxKeys[i] = r.key()
 	}
 	if r.err == nil {
 		end := len(data) - len(r.rest)
@@ -164,6 +178,19 @@ func (r *recordReader) byte() byte {
 		return b[0]
 	}
 	return 0
+}
+
+// key takes an X25519 key, and the post-quantum key that goes with it if there is one.
+func (r *recordReader) key() recordKey {
+	key := recordKey{x25519: r.take(boxKeySize)}
+	switch form := r.byte(); form {
+	case formClassic:
+	case formPair:
+		key.pq = r.take(pqKeySize)
+	default:
+		r.fail("a box key of form %d: %d and %d are known: upgrade this side", form, formClassic, formPair)
+	}
+	return key
 }
 
 // uvarint takes a number in its shortest form.

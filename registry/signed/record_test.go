@@ -18,7 +18,7 @@ import (
 func sampleRecord(modify func(*record)) *record {
 	r := &record{
 		issued: 946771200, lifetime: 600, sequence: 946771200000000,
-		boxKeys:   [][]byte{bytes.Repeat([]byte{7}, boxKeySize)},
+		boxKeys:   []recordKey{{x25519: bytes.Repeat([]byte{7}, boxKeySize)}},
 		signature: []byte("signature"),
 		certs:     [][]byte{[]byte("leaf"), []byte("intermediate")},
 	}
@@ -33,14 +33,18 @@ func sampleRecord(modify func(*record)) *record {
 // TestRecordLayout holds the encoding against bytes that were written down by hand
 // from spec/registry.md.
 func TestRecordLayout(t *testing.T) {
-	r := sampleRecord(func(r *record) { r.withdrawn = true })
+	r := sampleRecord(func(r *record) {
+		r.withdrawn = true
+		r.boxKeys = append(r.boxKeys, recordKey{bytes.Repeat([]byte{8}, 32), bytes.Repeat([]byte{9}, 1216)})
+	})
 	want := "01" + "01" + // version, flags
 		"80aabac303" + // 946771200
 		"d804" + // 600
 		"8080bdc8d5a2d701" + // 946771200000000
 		"01" + strings.Repeat("00", 31) +
 		"02" + strings.Repeat("00", 31) +
-		"01" + strings.Repeat("07", 32) +
+		"02" + strings.Repeat("07", 32) + "00" + // two box keys, the first of form 0
+		strings.Repeat("08", 32) + "01" + strings.Repeat("09", 1216) +
 		"09" + hex.EncodeToString([]byte("signature")) +
 		"02" +
 		"04" + hex.EncodeToString([]byte("leaf")) +
@@ -56,6 +60,13 @@ func TestRecordRoundTrip(t *testing.T) {
 		sized := func(most int) *rapid.Generator[[]byte] {
 			return rapid.SliceOfN(rapid.Byte(), 1, most)
 		}
+		drawnKey := rapid.Custom(func(t *rapid.T) recordKey {
+			key := recordKey{x25519: rapid.SliceOfN(rapid.Byte(), boxKeySize, boxKeySize).Draw(t, "X25519")}
+			if rapid.Bool().Draw(t, "pair") {
+				key.pq = bytes.Repeat(rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "post-quantum"), pqKeySize/32)
+			}
+			return key
+		})
 		r := &record{
 			withdrawn: rapid.Bool().Draw(t, "withdrawn"),
 			issued:    rapid.Int64Range(0, maxRecordTime).Draw(t, "issued"),
@@ -63,7 +74,7 @@ func TestRecordRoundTrip(t *testing.T) {
 			sequence:  rapid.Uint64().Draw(t, "sequence"),
 			endpoints: [digestSize]byte(rapid.SliceOfN(rapid.Byte(), digestSize, digestSize).Draw(t, "endpoints")),
 			metadata:  [digestSize]byte(rapid.SliceOfN(rapid.Byte(), digestSize, digestSize).Draw(t, "metadata")),
-			boxKeys:   rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), boxKeySize, boxKeySize), 0, maxRecordKeys).Draw(t, "keys"),
+			boxKeys:   rapid.SliceOfN(drawnKey, 0, maxRecordKeys).Draw(t, "keys"),
 			signature: sized(maxRecordSig).Draw(t, "signature"),
 			certs:     rapid.SliceOfN(sized(600), 1, keys.MaxChain).Draw(t, "certificates"),
 		}
@@ -75,7 +86,7 @@ func TestRecordRoundTrip(t *testing.T) {
 		}
 		same := got.withdrawn == r.withdrawn && got.issued == r.issued && got.lifetime == r.lifetime &&
 			got.sequence == r.sequence && got.endpoints == r.endpoints && got.metadata == r.metadata &&
-			slices.EqualFunc(got.boxKeys, r.boxKeys, bytes.Equal) && bytes.Equal(got.header, r.header) &&
+			slices.EqualFunc(got.boxKeys, r.boxKeys, sameKey) && bytes.Equal(got.header, r.header) &&
 			bytes.Equal(got.signature, r.signature) && slices.EqualFunc(got.certs, r.certs, bytes.Equal)
 		if !same {
 			t.Errorf("got %+v, want %+v", got, r)
@@ -94,11 +105,18 @@ func TestRecordRoundTrip(t *testing.T) {
 	})
 }
 
+func sameKey(a, b recordKey) bool {
+	return bytes.Equal(a.x25519, b.x25519) && bytes.Equal(a.pq, b.pq) && (a.pq == nil) == (b.pq == nil)
+}
+
 // TestRecordAccepts: what is just within the limits is a record.
 func TestRecordAccepts(t *testing.T) {
 	tests := map[string]func(*record){
-		"no keys":             func(r *record) { r.boxKeys = nil },
-		"most keys":           func(r *record) { r.boxKeys = slices.Repeat(r.boxKeys, maxRecordKeys) },
+		"no keys":   func(r *record) { r.boxKeys = nil },
+		"most keys": func(r *record) { r.boxKeys = slices.Repeat(r.boxKeys, maxRecordKeys) },
+		"most pairs": func(r *record) {
+			r.boxKeys = slices.Repeat([]recordKey{{r.boxKeys[0].x25519, make([]byte, pqKeySize)}}, maxRecordKeys)
+		},
 		"most certificates":   func(r *record) { r.certs = slices.Repeat(r.certs[:1], keys.MaxChain) },
 		"longest signature":   func(r *record) { r.signature = make([]byte, maxRecordSig) },
 		"longest life":        func(r *record) { r.lifetime = 86400 },
@@ -143,7 +161,8 @@ func TestRecordRefuses(t *testing.T) {
 		sequenceAt  = lifetimeAt + 2
 		digestsAt   = sequenceAt + 8
 		keyCountAt  = digestsAt + 2*digestSize
-		signatureAt = keyCountAt + 1 + boxKeySize
+		formAt      = keyCountAt + 1 + boxKeySize
+		signatureAt = formAt + formSize
 		certCountAt = signatureAt + 1 + len("signature")
 		leafAt      = certCountAt + 1
 	)
@@ -184,7 +203,12 @@ func TestRecordRefuses(t *testing.T) {
 		"no key count":                         {good[:keyCountAt], "truncated"},
 		"five keys":                            {of(func(r *record) { r.boxKeys = slices.Repeat(r.boxKeys, 5) }), "5 parts: want 0 to 4"},
 		"fewer keys than counted":              {set(keyCountAt, maxRecordKeys), "truncated"},
-		"a short key":                          {of(func(r *record) { r.boxKeys = [][]byte{make([]byte, boxKeySize-1)} }), ""},
+		"a short key":                          {of(func(r *record) { r.boxKeys[0].x25519 = make([]byte, boxKeySize-1) }), ""},
+		"no form":                              {good[:formAt], "truncated"},
+		"unknown form":                         {set(formAt, 2), "form 2: 0 and 1 are known: upgrade"},
+		"no post-quantum key":                  {set(formAt, formPair), "truncated"},
+		"a short post-quantum key":             {of(func(r *record) { r.boxKeys[0].pq = make([]byte, pqKeySize-1) }), ""},
+		"an empty post-quantum key":            {of(func(r *record) { r.boxKeys[0].pq = []byte{} }), "truncated"},
 		"no signature":                         {good[:signatureAt], "truncated"},
 		"empty signature":                      {of(func(r *record) { r.signature = nil }), "empty part"},
 		"signature of 1025 bytes":              {of(func(r *record) { r.signature = make([]byte, maxRecordSig+1) }), "at most 1024"},

@@ -17,7 +17,7 @@ import (
 type signedNode struct {
 	service *registry.Service // with the one node, which carries the record
 	content [sha256.Size]byte // of what was to be registered
-	keys    [sha256.Size]byte // of the certificates and the box key
+	keys    [sha256.Size]byte // of the certificates and the box keys
 	expires time.Time         // of the record
 	renew   time.Time         // when it is signed anew at the latest
 }
@@ -74,18 +74,24 @@ func (s *signer) keysNow() (sum [sha256.Size]byte, err error) {
 		h.Write(appendSized(nil, der))
 	}
 	for _, key := range s.boxKeys() {
-		h.Write(key)
+		h.Write(key.x25519)
+		h.Write(appendSized(nil, key.pq))
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
 // boxKeys are those that others are to seal to.
-func (s *signer) boxKeys() [][]byte {
-	own := s.id.BoxKeys()
+func (s *signer) boxKeys() []recordKey {
+	own := s.id.SealKeys()
 	if len(own) == 0 {
 		return nil
 	}
-	return [][]byte{own[0].PublicKey().Bytes()}
+	public := own[0].Public()
+	key := recordKey{x25519: public.X25519.Bytes()}
+	if !s.withoutPQ {
+		key.pq = public.PQ
+	}
+	return []recordKey{key}
 }
 
 // sign makes a record of service's one node, and puts it there. It lasts until the
@@ -105,7 +111,9 @@ func (s *signer) sign(service *registry.Service, said described, sequence uint64
 		sequence:  sequence,
 		endpoints: said.endpoints,
 		metadata:  said.metadata,
-		boxKeys:   s.boxKeys(),
+	}
+	if !withdrawn { // else nobody seals to us by it
+		r.boxKeys = s.boxKeys()
 	}
 	n := &signedNode{service: service, content: said.content, keys: sum, expires: r.expiresAt(), renew: now.Add(half(s.validity))}
 	r.header = r.encodeHeader()

@@ -47,6 +47,15 @@ type making struct {
 	raw     func(record []byte) []byte          // in place of the record
 }
 
+// ownKey is a copy of what an identity states.
+func ownKey(id *identity.Identity) recordKey {
+	own := id.SealKeys()[0].Public()
+	return recordKey{own.X25519.Bytes(), own.PQ}
+}
+
+// pair states the signer's post-quantum key too.
+func pair(m *making) { m.record.boxKeys = []recordKey{ownKey(m.signer)} }
+
 func (m *making) node() *registry.Node { return m.service.Nodes[0] }
 
 func (w *vectorMaker) must(err error) {
@@ -85,7 +94,7 @@ func (w *vectorMaker) registration(signer *identity.Identity, modify func(*makin
 	cert, err := signer.TLSCertificate()
 	w.must(err)
 	m.record.certs = cert.Certificate
-	m.record.boxKeys = [][]byte{signer.BoxKeys()[0].PublicKey().Bytes()}
+	m.record.boxKeys = []recordKey{{x25519: ownKey(signer).x25519}}
 	if modify != nil {
 		modify(m)
 	}
@@ -220,11 +229,17 @@ func (w *vectorMaker) addGood(greeter, modern, soon *identity.Identity) {
 	})
 	ok("in its last second", func(m *making) { m.record.issued -= 599 })
 	ok("no box keys", func(m *making) { m.record.boxKeys = nil })
+	ok("a post-quantum box key", pair)
+	ok("two post-quantum box keys for one X25519 key, and one without", func(m *making) {
+		pair(m)
+		other := ownKey(w.issue(w.authority, "greeter"))
+		m.record.boxKeys = append(m.record.boxKeys, recordKey{m.record.boxKeys[0].x25519, other.pq}, recordKey{x25519: other.x25519})
+	})
 	ok("four box keys", func(m *making) {
 		for len(m.record.boxKeys) < maxRecordKeys {
 			key, err := keys.NewBoxKey()
 			w.must(err)
-			m.record.boxKeys = append(m.record.boxKeys, key.PublicKey().Bytes())
+			m.record.boxKeys = append(m.record.boxKeys, recordKey{x25519: key.PublicKey().Bytes()})
 		}
 	})
 	ok("the least", func(m *making) {
@@ -278,8 +293,24 @@ func (w *vectorMaker) addMalformed(greeter *identity.Identity) {
 	bad("too long a life", func(m *making) { m.record.lifetime = 86401 })
 	bad("issued after the year 9999", func(m *making) { m.record.issued = maxRecordTime + 1 })
 	bad("five box keys", func(m *making) { m.record.boxKeys = slices.Repeat(m.record.boxKeys, 5) })
-	bad("box key of low order", func(m *making) { m.record.boxKeys = [][]byte{make([]byte, boxKeySize)} })
-	w.file.Vectors[len(w.file.Vectors)-1].Peer = greeter.ID() // keys are looked at after the signature
+	badKey := func(name string, modify func(*making)) {
+		bad(name, modify)
+		w.file.Vectors[len(w.file.Vectors)-1].Peer = greeter.ID() // keys are looked at after the signature
+	}
+	badKey("box key of low order", func(m *making) { m.record.boxKeys = []recordKey{{x25519: make([]byte, boxKeySize)}} })
+	badKey("post-quantum box key that is not reduced", func(m *making) {
+		pair(m)
+		copy(m.record.boxKeys[0].pq, []byte{0xff, 0xff, 0xff}) // 12 bits a coefficient: the modulus is 3329
+	})
+	badKey("post-quantum box key with an X25519 half of low order", func(m *making) {
+		pair(m)
+		clear(m.record.boxKeys[0].pq[pqKeySize-boxKeySize:])
+	})
+	bad("post-quantum box key a byte short", func(m *making) {
+		pair(m)
+		m.record.boxKeys[0].pq = m.record.boxKeys[0].pq[1:]
+	})
+	bad("unknown form of box key", func(m *making) { m.raw = func(r []byte) []byte { r[17+2*digestSize+1+boxKeySize] = 2; return r } })
 	bad("no signature", func(m *making) { m.sign = func(_, _ []byte) []byte { return nil } })
 	bad("no certificates", func(m *making) { m.record.certs = nil })
 	bad("nine certificates", func(m *making) { m.record.certs = slices.Repeat(m.record.certs, 9) })
@@ -363,6 +394,13 @@ func (w *vectorMaker) addAltered(greeter *identity.Identity) {
 	raw("digest of endpoints changed", func(r []byte) []byte { r[17] ^= 1; return r })
 	raw("digest of service metadata changed", func(r []byte) []byte { r[17+digestSize] ^= 1; return r })
 	raw("box key changed", func(r []byte) []byte { r[17+2*digestSize+1] ^= 1; return r })
+	bad("post-quantum box key of another", func(m *making) {
+		pair(m)
+		m.raw = func(r []byte) []byte {
+			copy(r[17+2*digestSize+1+boxKeySize+formSize:], ownKey(greeter).pq)
+			return r
+		}
+	})
 	bad("signature changed", func(m *making) {
 		m.sign = func(header, subject []byte) []byte {
 			sig, err := m.signer.Sign(m.purpose, header, subject)

@@ -97,7 +97,11 @@ func (s *signedOffer) checkSignature() error {
 		return reject(Altered, "the signature of %s is not over what the registry says: name, version, id, address or metadata was changed after it was signed", s.trust.peer.ID)
 	}
 	for _, key := range s.record.boxKeys {
-		if err := identity.CheckBoxKey(key); err != nil {
+		err := identity.CheckBoxKey(key.x25519)
+		if err == nil && key.pq != nil {
+			err = identity.CheckPQKey(key.pq)
+		}
+		if err != nil {
 			return fmt.Errorf("%w: %w", errMalformed, err)
 		}
 	}

@@ -15,6 +15,7 @@ type config struct {
 	anonymous  bool
 	jetStream  bool
 	users      []User
+	mapped     bool
 	token      string
 	maxPayload int32
 }
@@ -50,6 +51,10 @@ func Token(token string) Option { return func(c *config) { c.token = token } }
 // Users makes the servers refuse everybody else. The first is whom the harness's Client
 // is, so it should have all permissions.
 func Users(users ...User) Option { return func(c *config) { c.users = users } }
+
+// MapCertificates makes a server with TLS take the SPIFFE ID in a client's certificate for
+// its name among the Users, instead of a password.
+func MapCertificates() Option { return func(c *config) { c.mapped = true } }
 
 // User is an account with a password.
 type User struct {

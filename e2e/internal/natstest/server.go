@@ -76,7 +76,7 @@ func (s *Server) Restart(change func(*server.Options)) {
 func (s *Server) Client(opts ...nats.Option) *nats.Conn {
 	s.t.Helper()
 	all := []nats.Option{nats.NoReconnect(), nats.Timeout(startup)}
-	if len(s.conf.users) > 0 {
+	if len(s.conf.users) > 0 && !s.conf.mapped {
 		all = append(all, nats.UserInfo(s.conf.users[0].Name, s.conf.users[0].Password))
 	}
 	if s.conf.token != "" {
@@ -173,7 +173,7 @@ func (s *Server) certify() {
 	s.opts.TLS, s.opts.TLSTimeout = true, startup.Seconds()
 	s.opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}}
 	if !c.anonymous {
-		s.opts.TLSVerify = true
+		s.opts.TLSVerify, s.opts.TLSMap = true, c.mapped
 		s.opts.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
 		s.opts.TLSConfig.ClientCAs = s.id.TrustPool()
 	}
