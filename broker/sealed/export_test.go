@@ -22,13 +22,13 @@ func UseUp(b broker.Broker, pattern string, random io.Reader, most uint32) {
 		if err != nil {
 			panic(err)
 		}
-		to, _, _ := l.recipients(r, time.Now())
+		to, _, _ := l.recipients(r, time.Now(), false)
 		card, err := l.id.Card()
 		if err != nil {
 			panic(err)
 		}
 		epoch, err := envelope.NewEpoch(&envelope.Params{
-			Suite: suite(), Sender: l.id.ID(), SenderKey: l.id.BoxKeys()[0], Scope: r.pattern, Recipients: to,
+			Suite: suite(r.postQuantum), Sender: l.id.ID(), SenderKey: l.id.BoxKeys()[0], Scope: r.pattern, Recipients: to,
 			Created: first.from, NotAfter: first.until, Most: most, Credential: card,
 		}, random)
 		if err != nil {

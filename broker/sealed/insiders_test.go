@@ -26,6 +26,9 @@ import (
 	"go-micro.dev/v4/store"
 )
 
+// TestReusedBuffers: an inner broker may use the memory of a message for the next one as
+// soon as it was delivered. Neither what the handler has got nor what is known of the
+// sender changes with it.
 func TestReusedBuffers(t *testing.T) {
 	for name, rule := range map[string]sealed.TopicRule{"tags": sealed.Pad(1), "signatures": sealed.Signatures()} {
 		t.Run(name, func(t *testing.T) {
@@ -62,6 +65,63 @@ func TestReusedBuffers(t *testing.T) {
 	}
 }
 
+// TestSignatureLeftAway: where the rule has signatures, what has tags is refused. Its
+// publisher could deny it.
+func TestSignatureLeftAway(t *testing.T) {
+	s := newScene(t)
+	signed := orders(sealed.Signatures())
+	if err := s.billing.Init(signed); err != nil {
+		t.Fatal(err)
+	}
+	p := s.sent(t, "orders.created", "I never said it")
+	s.refuses(t, p, false, badSuite)
+	if err := s.shop.Init(signed); err != nil {
+		t.Fatal(err)
+	}
+	s.delivers(t, s.sent(t, "orders.created", "signed"), "signed")
+	if err := s.billing.Init(orders()); err != nil { // more than the rule asks for
+		t.Fatal(err)
+	}
+	s.delivers(t, s.sent(t, "orders.created", "signed too"), "signed too")
+}
+
+// TestRoutedToStricter: by its Micro-Topic header no message gets to the handler of a
+// topic whose rule would have refused it.
+func TestRoutedToStricter(t *testing.T) {
+	for name, strict := range map[string]sealed.TopicRule{"signatures": sealed.Signatures(), "post-quantum": sealed.RequirePostQuantum()} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, sealed.Topic("payments", sealed.Publishers("shop"), sealed.Subscribers("billing"), strict))
+			s.refuses(t, s.sent(t, "orders.created", "x", "Micro-Topic", "payments"), false, badSuite)
+			s.good(t)
+		})
+	}
+}
+
+// TestReservedHeaders: what transports of Signet put into the headers of a request does
+// not come out of a message, sealed or in clear, however a publisher has put it there.
+func TestReservedHeaders(t *testing.T) {
+	s := newScene(t)
+	shop := s.members["shop"]
+	epoch := newSecrets(t, headingOf(t, shop, 1), shop.BoxKeys()[0], memberOf(s.members["shipping"]), memberOf(s.members["billing"]))
+	for i, name := range []string{"Signet-Caller", "signet-caller", "SIGNET-CALLER-Local", "\u017fignet-Caller"} {
+		n := note{topic: "orders.created", body: name, counter: uint32(i), clear: map[string]string{"Signet-Caller-Clear": "x", name: "forged"}}
+		n.headers = [][2]string{{"Signet-Caller-Sealed", "x"}, {name + "-", "forged"}, {"X", "y"}}
+		s.delivers(t, epoch.seal(t, n).on(n.topic, n.clear), name)
+		if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"X": "y", "Micro-Topic": "orders.created"}) {
+			t.Errorf("headers are %v", got)
+		}
+	}
+	if err := s.shop.Publish("orders.created", &broker.Message{Header: map[string]string{"signet-Caller": "x", "Y": "z"}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"Y": "z", "Micro-Topic": "orders.created"}) {
+		t.Errorf("headers are %v", got)
+	}
+	s.good(t)
+}
+
+// TestEpochOutlivesCertificate: whose certificate has ended publishes no more, in epochs
+// that were made before it neither.
 func TestEpochOutlivesCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
@@ -82,6 +142,8 @@ func TestEpochOutlivesCertificate(t *testing.T) {
 	})
 }
 
+// TestReceiverNotReady: what is wrong with us alone, and may be put right, loses no
+// message.
 func TestReceiverNotReady(t *testing.T) {
 	t.Run("closed", func(t *testing.T) {
 		for _, known := range []bool{true, false} {
@@ -123,6 +185,8 @@ func TestReceiverNotReady(t *testing.T) {
 	})
 }
 
+// listed returns a member's identity as files have it, with a revocation list that ends
+// in a moment.
 func (s *scene) listed(t testing.TB, who string) (*identity.Identity, time.Time) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "authority")
@@ -158,73 +222,8 @@ func (s *scene) listed(t testing.TB, who string) (*identity.Identity, time.Time)
 	return id, until
 }
 
-func TestKeyWithdrawn(t *testing.T) {
-	s := newScene(t)
-	dir := filepath.Join(t.TempDir(), "billing")
-	if err := s.members["billing"].Save(dir); err != nil {
-		t.Fatal(err)
-	}
-	id, err := identity.Load(dir, identity.Logger(slog.New(slog.DiscardHandler)), identity.BoxKeyGrace(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { id.Close() })
-	s.wire.subs = nil
-	s.members["billing"] = id
-	s.introduce()
-	s.billing = s.join("billing", s.wire, sceneRules(), s.refused.option())
-	s.in = subscribe(t, s.billing, "orders.created")
-	s.good(t)
-	p := s.sent(t, "orders.created", "x")
-	stolen := learn(t, p.message.Body, id)
-	renew(t, s.fleet, "billing", dir)
-	n := note{topic: "orders.created", body: "forged", counter: 77}
-	s.refuses(t, stolen.seal(t, n).on(n.topic, nil), false, notRecipient)
-	s.refuses(t, p, false, notRecipient)
-	s.introduce()
-	publishUntil(t, s.shop, "new key", func() bool { return len(s.in.bodies()) > 1 })
-	s.good(t)
-}
-
-func TestSignatureLeftAway(t *testing.T) {
-	s := newScene(t)
-	signed := orders(sealed.Signatures())
-	if err := s.billing.Init(signed); err != nil {
-		t.Fatal(err)
-	}
-	p := s.sent(t, "orders.created", "I never said it")
-	s.refuses(t, p, false, badSuite)
-	if err := s.shop.Init(signed); err != nil {
-		t.Fatal(err)
-	}
-	s.delivers(t, s.sent(t, "orders.created", "signed"), "signed")
-	if err := s.billing.Init(orders()); err != nil { // more than the rule asks for
-		t.Fatal(err)
-	}
-	s.delivers(t, s.sent(t, "orders.created", "signed too"), "signed too")
-}
-
-func TestReservedHeaders(t *testing.T) {
-	s := newScene(t)
-	shop := s.members["shop"]
-	epoch := newSecrets(t, headingOf(t, shop, 1), shop.BoxKeys()[0], memberOf(s.members["shipping"]), memberOf(s.members["billing"]))
-	for i, name := range []string{"Signet-Caller", "signet-caller", "SIGNET-CALLER-Local", "\u017fignet-Caller"} {
-		n := note{topic: "orders.created", body: name, counter: uint32(i), clear: map[string]string{"Signet-Caller-Clear": "x", name: "forged"}}
-		n.headers = [][2]string{{"Signet-Caller-Sealed", "x"}, {name + "-", "forged"}, {"X", "y"}}
-		s.delivers(t, epoch.seal(t, n).on(n.topic, n.clear), name)
-		if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"X": "y", "Micro-Topic": "orders.created"}) {
-			t.Errorf("headers are %v", got)
-		}
-	}
-	if err := s.shop.Publish("orders.created", &broker.Message{Header: map[string]string{"signet-Caller": "x", "Y": "z"}}); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.in.last(t).Message().Header; !maps.Equal(got, map[string]string{"Y": "z", "Micro-Topic": "orders.created"}) {
-		t.Errorf("headers are %v", got)
-	}
-	s.good(t)
-}
-
+// TestUnknownPublishers: names that nobody has cost neither memory nor the registry's
+// patience for long.
 func TestUnknownPublishers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, "billing")
@@ -262,6 +261,8 @@ func TestUnknownPublishers(t *testing.T) {
 	})
 }
 
+// TestQueuesOfTwoServices: a store that two services share, whose queue groups have one
+// name, keeps neither's messages from the other.
 func TestQueuesOfTwoServices(t *testing.T) {
 	f := newFleet(t, "shop", "billing", "shipping")
 	w, shared := newWire(), store.NewMemoryStore()
@@ -279,6 +280,8 @@ func TestQueuesOfTwoServices(t *testing.T) {
 	}
 }
 
+// TestUsedUp: an epoch that is at its end is followed by another, in the middle of what
+// many goroutines publish.
 func TestUsedUp(t *testing.T) {
 	s := newScene(t)
 	sealed.UseUp(s.shop, "orders.*", rand.Reader, 3)
@@ -288,4 +291,34 @@ func TestUsedUp(t *testing.T) {
 	if got := sealed.StatsOf(s.shop).EpochsMade; got != 2 {
 		t.Errorf("%d epochs", got)
 	}
+}
+
+// TestKeyWithdrawn: who has stolen a box key that was replaced, and whose grace is over,
+// can use it no more against its owner, in epochs that are open neither.
+func TestKeyWithdrawn(t *testing.T) {
+	s := newScene(t)
+	dir := filepath.Join(t.TempDir(), "billing")
+	if err := s.members["billing"].Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Load(dir, identity.Logger(slog.New(slog.DiscardHandler)), identity.BoxKeyGrace(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { id.Close() })
+	s.wire.subs = nil
+	s.members["billing"] = id
+	s.introduce()
+	s.billing = s.join("billing", s.wire, sceneRules(), s.refused.option())
+	s.in = subscribe(t, s.billing, "orders.created")
+	s.good(t)
+	p := s.sent(t, "orders.created", "x")
+	stolen := learn(t, p.message.Body, id)
+	renew(t, s.fleet, "billing", dir)
+	n := note{topic: "orders.created", body: "forged", counter: 77}
+	s.refuses(t, stolen.seal(t, n).on(n.topic, nil), false, notRecipient)
+	s.refuses(t, p, false, notRecipient)
+	s.introduce()
+	publishUntil(t, s.shop, "new key", func() bool { return len(s.in.bodies()) > 1 })
+	s.good(t)
 }

@@ -216,21 +216,7 @@ func TestRepeatedKeyID(t *testing.T) {
 	}
 }
 
-func TestUses(t *testing.T) {
-	sender, a, b := newParty(t, "shop"), newParty(t, "a"), newParty(t, "b")
-	for _, suite := range []Suite{AES256GCM, PQAES256GCM} {
-		p := params(sender, a, b)
-		p.Suite = suite
-		r := newReader(t, seal(t, newEpoch(t, p), message(""), true), b)
-		if !r.Uses(OwnKey{b.key, b.pq}) || !r.Uses(OwnKey{sender.key, sender.pq}, OwnKey{b.key, b.pq}) {
-			t.Error("it does not know its key")
-		}
-		if r.Uses(OwnKey{a.key, a.pq}) || r.Uses() {
-			t.Error("it takes another's key for its own")
-		}
-	}
-}
-
+// TestSignatureLast: who does not know the epoch key costs us no check of a signature.
 func TestSignatureLast(t *testing.T) {
 	sender, to := newParty(t, "shop"), newParty(t, "billing")
 	p := params(sender, to)
@@ -255,5 +241,21 @@ func TestSignatureLast(t *testing.T) {
 	}
 	if err := try(raw); err != nil || asked != 1 {
 		t.Errorf("error is %v; %d signatures were checked", err, asked)
+	}
+}
+
+// TestUses: a reader knows which key it has.
+func TestUses(t *testing.T) {
+	sender, a, b := newParty(t, "shop"), newParty(t, "a"), newParty(t, "b")
+	for _, suite := range []Suite{AES256GCM, PQAES256GCM} {
+		p := params(sender, a, b)
+		p.Suite = suite
+		r := newReader(t, seal(t, newEpoch(t, p), message(""), true), b)
+		if !r.Uses(OwnKey{b.key, b.pq}) || !r.Uses(OwnKey{sender.key, sender.pq}, OwnKey{b.key, b.pq}) {
+			t.Error("it does not know its key")
+		}
+		if r.Uses(OwnKey{a.key, a.pq}) || r.Uses() {
+			t.Error("it takes another's key for its own")
+		}
 	}
 }

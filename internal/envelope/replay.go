@@ -56,7 +56,7 @@ type Replay struct {
 	mu       sync.Mutex
 	released bool
 	pages    map[uint32]*page
-	full  [maxPages / 64]uint64 // pages whose messages were all handled
+	full     [maxPages / 64]uint64 // pages whose messages were all handled
 }
 
 // NewReplay makes one that keeps to a budget.

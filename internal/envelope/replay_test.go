@@ -126,6 +126,8 @@ func TestReplayMemory(t *testing.T) {
 	}
 }
 
+// TestReplayReleased: a message that is at work when its epoch is forgotten takes no
+// page that nobody would give back.
 func TestReplayReleased(t *testing.T) {
 	b := NewBudget(1, nil)
 	r := NewReplay(b)
