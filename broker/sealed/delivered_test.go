@@ -406,9 +406,11 @@ func byHand(t *testing.T, s *scene) {
 
 func history(t *testing.T, s *scene) {
 	var got []string
+	failure := errors.New("out of stock")
+	var result error
 	sub, err := s.billing.Subscribe("orders.deleted", func(e broker.Event) error {
 		got = append(got, string(e.Message().Body))
-		return nil
+		return result
 	}, sealed.History())
 	if err != nil {
 		t.Fatal(err)
@@ -420,6 +422,10 @@ func history(t *testing.T, s *scene) {
 	}
 	if !slices.Equal(got, []string{"x", "x", "x"}) {
 		t.Errorf("got %q", got)
+	}
+	result = failure
+	if got := s.wire.deliver(p); len(got) != 1 || got[0] != (outcome{err: failure}) {
+		t.Errorf("settled with %+v", got)
 	}
 	f := dissect(t, p.message.Body)
 	f.ciphertext[0] ^= 1
@@ -482,6 +488,54 @@ func TestForgotten(t *testing.T) {
 			time.Sleep(time.Hour)
 			s.refuses(t, p, false, expired)
 			s.good(t)
+		}
+	})
+}
+
+// TestRefusedIsNoError: a user's ErrorHandler is for errors of handlers. It is not shown
+// what was refused.
+func TestRefusedIsNoError(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	inner, told := broker.NewMemoryBroker(broker.Logger(quiet)), new(rejections)
+	var shown []broker.Event
+	billing := f.join("billing", inner, orders(), told.option(), broker.ErrorHandler(func(e broker.Event) error {
+		shown = append(shown, e)
+		return nil
+	}))
+	in := subscribe(t, billing, "orders.created")
+	w := newWire()
+	publish(t, f.join("shop", w, orders()), "orders.created", "x")
+	p := w.last(t)
+	unknown := dissect(t, p.message.Body)
+	unknown.header, unknown.grants, unknown.flags = nil, nil, 0
+	for _, m := range []*broker.Message{unknown.on("", nil).message, {Body: []byte("junk")}} {
+		if err := inner.Publish("orders.created", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := told.take(); len(all) != 2 || !all[0].Again || all[1].Again || len(shown) > 0 {
+		t.Errorf("rejections %+v; the handler was shown %v", all, shown)
+	}
+	in.setFail(errors.New("out of stock"))
+	if err := inner.Publish("orders.created", p.message); err != nil {
+		t.Fatal(err)
+	}
+	if len(shown) != 1 || string(shown[0].Message().Body) != "x" || shown[0].Error() == nil {
+		t.Errorf("the handler was shown %v", shown)
+	}
+}
+
+// TestEpochStays: recipients are looked at again, and the epoch stays as long as they do.
+func TestEpochStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "shop", "billing")
+		shop := f.join("shop", newWire(), orders()) // shipping is not there
+		for range 20 {
+			publish(t, shop, "orders.created", "x")
+			time.Sleep(2 * time.Second)
+		}
+		if got := sealed.StatsOf(shop).EpochsMade; got != 1 {
+			t.Errorf("%d epochs", got)
 		}
 	})
 }

@@ -182,7 +182,11 @@ func TestServer(t *testing.T) {
 				if all := s.take(); !slices.Equal(all, []got{want}) {
 					t.Errorf("got %+v", all)
 				}
-				for _, j := range told.take() {
+				rejected := told.take()
+				if len(rejected) != 10 { // of those whose body is an order
+					t.Errorf("%d rejections", len(rejected))
+				}
+				for _, j := range rejected {
 					if j.Reason != unsealed || j.Peer.ID != "" || j.Err == nil {
 						t.Errorf("rejected as %+v", j)
 					}
