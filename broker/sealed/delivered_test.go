@@ -195,12 +195,12 @@ func retiredKey(t *testing.T, s *scene) {
 	s.wire.subs = nil
 	s.billing = s.join("billing", s.wire, sceneRules(), s.refused.option())
 	s.in = subscribe(t, s.billing, "orders.created")
-	known, unknown := s.sent(t, "orders.created", "known"), packet{}
+	known := s.sent(t, "orders.created", "known")
 	s.delivers(t, s.sent(t, "orders.created", "x"), "x")
 	if err := s.shop.Init(sealed.RotateEvery(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	unknown = s.sent(t, "orders.created", "unknown")
+	unknown := s.sent(t, "orders.created", "unknown")
 	renew(t, s.fleet, "billing", dir)
 	s.delivers(t, known, "known")
 	s.delivers(t, unknown, "unknown")
@@ -299,7 +299,7 @@ func emptyBody(t *testing.T, s *scene) {
 
 func publishInside(t *testing.T, s *scene) {
 	depth := 0
-	var again broker.Broker = s.join("shop", s.wire, sceneRules())
+	again := s.join("shop", s.wire, sceneRules())
 	sub, err := s.billing.Subscribe("orders.deleted", func(e broker.Event) error {
 		if depth++; depth == 10 {
 			return nil
