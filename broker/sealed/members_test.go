@@ -267,6 +267,67 @@ func TestCardEnds(t *testing.T) {
 	})
 }
 
+// TestRecipientEnds: nothing is sealed to a key whose time is up, in an epoch that goes on
+// neither.
+func TestRecipientEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.issue("shipping", identity.ValidFor(2*time.Hour))
+		s.issue("shop")
+		s.introduceOne(t, "shipping")
+		s.introduceOne(t, "shop")
+		s.shop = s.join("shop", s.wire, sceneRules(), sealed.RotateEvery(24*time.Hour))
+		sealedTo := func() int {
+			return len(readHeading(dissect(t, s.sent(t, "orders.created", "x").message.Body).header).keyIDs)
+		}
+		if got := sealedTo(); got != 2 {
+			t.Fatalf("sealed to %d keys", got)
+		}
+		time.Sleep(2*time.Hour - time.Second)
+		if got := sealedTo(); got != 2 {
+			t.Errorf("sealed to %d keys, before the end of one", got)
+		}
+		time.Sleep(2 * time.Second)
+		if got := sealedTo(); got != 1 {
+			t.Errorf("sealed to %d keys, after the end of one", got)
+		}
+	})
+}
+
+// TestOurOwnKey: a publisher that reads its own topic, and that a registry has told of
+// itself, is one recipient.
+func TestOurOwnKey(t *testing.T) {
+	f := newFleet(t, "shop", "billing")
+	card, err := f.members["shop"].Card()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.members["shop"].AddCard(card); err != nil {
+		t.Fatal(err)
+	}
+	w := newWire()
+	shop := f.join("shop", w, sealed.Topic("orders.*", sealed.Publishers("shop"), sealed.Subscribers("shop", "billing")))
+	in := subscribe(t, shop, "orders.created")
+	publish(t, shop, "orders.created", "x")
+	if got := in.bodies(); !slices.Equal(got, []string{"x"}) {
+		t.Errorf("got %q", got)
+	}
+	if h := readHeading(dissect(t, w.last(t).message.Body).header); len(h.keyIDs) != 2 {
+		t.Errorf("sealed to %d keys", len(h.keyIDs))
+	}
+}
+
+// TestNarrowerRuleExcludes: who may read a pattern may not read a topic that has a rule of
+// its own without it.
+func TestNarrowerRuleExcludes(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	b := f.join("billing", newWire(), orders(), sealed.Topic("orders.secret", sealed.Publishers("shop"), sealed.Subscribers("shipping")))
+	_, err := b.Subscribe("orders.secret", newInbox().handle)
+	wantError(t, err, sealed.ErrNotSubscriber)
+	subscribe(t, b, "orders.created")
+	subscribe(t, b, "orders.*")
+}
+
 // TestClosed: nothing is made for an identity that is closed.
 func TestClosed(t *testing.T) {
 	s := newScene(t)
