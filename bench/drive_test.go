@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/go-signet/signet/bench/internal/measure"
 )
 
 // sizes are the payloads measured, in bytes.
@@ -35,9 +37,9 @@ func drive(b *testing.B, size int, ops []op) {
 	}
 	// The clock also counts the time that others on the machine take away; this
 	// counts what both ends and the kernel spend on them.
-	before := cpuTime(b)
+	before := measure.CPUTime(b)
 	defer func() {
-		b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64(measure.CPUTime(b)-before)/float64(b.N), "cpu-ns/op")
 	}()
 	if len(ops) == 1 {
 		var seq uint64

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the full run: ./run.sh results/2026-01-31.txt
-# and that of the registry: ./run.sh results/2026-01-31-registry.txt ./registry
+# and that of another package: ./run.sh results/2026-01-31-registry.txt ./registry
 # Ten passes ($PASSES) over all peers, not ten repetitions of one peer after the other,
 # so that a change of the machine's mood meets everybody.
 set -eu

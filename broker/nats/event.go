@@ -21,6 +21,10 @@ func (e *event) Topic() string { return e.topic }
 // Message returns the message, the same at each call. It is the handler's own.
 func (e *event) Message() *broker.Message { return &e.message }
 
+// OwnsBody returns true: nobody else has the body's memory, so that a wrapper may write
+// over it.
+func (e *event) OwnsBody() bool { return true }
+
 // Error returns the error that is reported, for the ErrorHandler.
 func (e *event) Error() error { return e.err }
 

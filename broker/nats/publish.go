@@ -90,6 +90,10 @@ func (b *natsBroker) Publish(topic string, m *broker.Message, opts ...broker.Pub
 	return l.explain(l.nc.PublishMsg(&o.msg), m.Body)
 }
 
+// CopiesPublished returns true: Publish keeps nothing of a message once it has returned,
+// so that a wrapper can use its memory again.
+func (b *natsBroker) CopiesPublished() bool { return true }
+
 // explain says what to do about an error of nats.go's.
 func (l *link) explain(err error, body []byte) error {
 	switch {

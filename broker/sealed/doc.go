@@ -59,5 +59,7 @@
 //
 // Compatibility. Handlers see the events they saw before, with their codecs and headers.
 // Publishers and subscribers have to be sealed both. The body on the wire is an envelope
-// and nothing else, so that it passes through brokers of any kind that carry bytes.
+// and nothing else, so that it passes through brokers of any kind that carry bytes. A
+// broker inside that has CopiesPublished() bool, and events that have OwnsBody() bool, as
+// those of broker/nats, let memory be used again.
 package sealed

@@ -16,7 +16,7 @@ type event struct {
 	live    *live
 	inner   broker.Event
 	topic   string
-	message *broker.Message
+	message broker.Message
 	peer    identity.Peer
 	err     error
 
@@ -31,7 +31,7 @@ type event struct {
 func (e *event) Topic() string { return e.topic }
 
 // Message returns the opened message, which is the handler's own.
-func (e *event) Message() *broker.Message { return e.message }
+func (e *event) Message() *broker.Message { return &e.message }
 
 // Error returns what the handler has returned, to an ErrorHandler.
 func (e *event) Error() error { return e.err }

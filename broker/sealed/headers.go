@@ -8,7 +8,6 @@ import (
 	"github.com/go-signet/signet/internal/caller"
 	"github.com/go-signet/signet/internal/envelope"
 	"github.com/go-signet/signet/internal/keys"
-	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/transport/headers"
 )
 
@@ -49,11 +48,11 @@ func (r *rule) split(given map[string]string, m *envelope.Message) (outside map[
 	return outside
 }
 
-// join makes the message that handlers get of what was opened. A header that the
+// join makes the headers that handlers get of what was opened. A header that the
 // broker shows with another value than the one that was sealed was changed there; one
 // that was not sealed at all never gets to a handler, and is refused where go-micro
 // would go by it.
-func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[string]string) (*broker.Message, error) {
+func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[string]string) (map[string]string, error) {
 	header := make(map[string]string, o.Count()+1)
 	for name := range e.ClearNames() {
 		if name := string(name); !caller.Reserved(name) {
@@ -78,5 +77,5 @@ func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[st
 	if header[headers.Message] == "" {
 		header[headers.Message] = topic // go-micro's server routes by it
 	}
-	return &broker.Message{Header: header, Body: o.Body}, nil
+	return header, nil
 }

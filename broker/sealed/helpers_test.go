@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	// What go-micro starts and never stops: its config package when it is imported, its
 	// memory registry, its http broker's connections, the servers of its memory transport,
-	// and the cache of its selector.
+	// a Stop of its server that waits for ever, and the cache of its selector.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/transport.(*memorySocket).Recv"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/server.(*rpcServer).Stop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),

@@ -356,6 +356,7 @@ func TestSignaturesRenewed(t *testing.T) {
 	w, told := newWire(), new(rejections)
 	shop, billing := f.join("shop", w, orders(sealed.Signatures())), f.join("billing", w, orders(sealed.Signatures()), told.option())
 	in := subscribe(t, billing, "orders.created")
+	publish(t, shop, "orders.created", "the first epoch")
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 2 {

@@ -32,19 +32,52 @@ func (b *sealedBroker) Publish(topic string, m *broker.Message, opts ...broker.P
 	if s == nil {
 		return fmt.Errorf("%w: %s is not among the publishers of %s: name it in sealed.Publishers, here and at the subscribers", ErrNotPublisher, l.self, keys.Quote(r.pattern))
 	}
-	sealed, outside, err := s.seal(l, topic, m)
-	if err != nil {
+	out := b.parcel()
+	if err := s.seal(l, topic, m, out); err != nil {
 		return err
 	}
 	b.counts.sealed.Add(1)
-	return b.inner.Publish(topic, &broker.Message{Header: outside, Body: sealed}, opts...)
+	err = b.inner.Publish(topic, out, opts...)
+	b.recycle(out)
+	return err
+}
+
+// copier is an inner broker, such as broker/nats, that says whether it keeps nothing of a
+// message once Publish has returned. Others may keep it, and memory does.
+type copier interface{ CopiesPublished() bool }
+
+func copies(inner broker.Broker) bool {
+	c, ok := inner.(copier)
+	return ok && c.CopiesPublished()
+}
+
+// parcels are messages that were published by copiers, with room for a body.
+var parcels = sync.Pool{New: func() any { return new(broker.Message) }}
+
+// mostRecycled bounds the room for a body that waits to be used again, in bytes.
+const mostRecycled = 64 << 10
+
+// parcel returns a message without content.
+func (b *sealedBroker) parcel() *broker.Message {
+	if b.copies {
+		return parcels.Get().(*broker.Message)
+	}
+	return new(broker.Message)
+}
+
+func (b *sealedBroker) recycle(m *broker.Message) {
+	if b.copies && cap(m.Body) <= mostRecycled {
+		m.Header, m.Body = nil, m.Body[:0]
+		parcels.Put(m)
+	}
 }
 
 // drafts are messages with room for fields.
 var drafts = sync.Pool{New: func() any { return new(envelope.Message) }}
 
-// seal makes the envelope, and the headers that travel beside it.
-func (s *sender) seal(l *live, topic string, given *broker.Message) (sealed []byte, outside map[string]string, err error) {
+// seal puts the envelope, and the headers that travel beside it, into out, which has no
+// content.
+func (s *sender) seal(l *live, topic string, given, out *broker.Message) error {
 	m := drafts.Get().(*envelope.Message)
 	defer func() {
 		clear(m.Clear)
@@ -53,7 +86,7 @@ func (s *sender) seal(l *live, topic string, given *broker.Message) (sealed []by
 		drafts.Put(m)
 	}()
 	m.Topic, m.Body = topic, given.Body
-	outside = s.rule.split(given.Header, m)
+	out.Header = s.rule.split(given.Header, m)
 	if s.rule.pad > 0 {
 		m.Pad(s.rule.pad)
 	}
@@ -65,18 +98,19 @@ func (s *sender) seal(l *live, topic string, given *broker.Message) (sealed []by
 		case errors.Is(err, errRenewed):
 			continue
 		case err != nil:
-			return nil, nil, err
+			return err
 		}
 		rand.Read(random[:]) // it never fails
-		sealed, err = o.epoch.Seal(nil, m, random, true)
+		sealed, err := o.epoch.Seal(out.Body, m, random, true)
 		switch {
 		case errors.Is(err, envelope.ErrExhausted):
 			continue // others have used it up at this moment
 		case err != nil:
-			return nil, nil, fmt.Errorf("sealed: %s: %w", keys.Quote(topic), err)
+			return fmt.Errorf("sealed: %s: %w", keys.Quote(topic), err)
 		case s.rule.signatures && l.id.Generation() != o.generation:
 			continue // it may be signed with another key than the epoch's card has
 		}
-		return sealed, outside, nil
+		out.Body = sealed
+		return nil
 	}
 }

@@ -15,6 +15,7 @@ import (
 // options after their construction.
 type sealedBroker struct {
 	inner    broker.Broker
+	copies   bool // inner keeps nothing of what it publishes
 	report   *reporter
 	inflight inflight
 	counts   counts
@@ -51,6 +52,7 @@ func NewBroker(opts ...broker.Option) broker.Broker {
 		b.inner = inner.inner
 		return b
 	}
+	b.copies = copies(b.inner)
 	if h := b.inner.Options().ErrorHandler; b.opts.ErrorHandler == nil {
 		b.opts.ErrorHandler = h
 	}

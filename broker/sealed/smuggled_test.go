@@ -87,12 +87,27 @@ func startServer(t *testing.T, tr transport.Transport, b broker.Broker, wrappers
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { s.stop(t) })
 	return s
+}
+
+// stop stops the server. A connection that ends at that moment may take the signal away,
+// and the Stop that has sent it then waits for ever.
+func (s *station) stop(t *testing.T) {
+	const tries = 10
+	stopped := make(chan error, tries)
+	for range tries {
+		go func() { stopped <- s.Stop() }()
+		select {
+		case err := <-stopped:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-time.After(time.Second):
+		}
+	}
+	t.Error("the server does not stop")
 }
 
 // smuggle calls a server with a message that it takes for an event, as anybody can who

@@ -126,13 +126,14 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if err := r.takes(o.reader.Header); err != nil {
 		return claimed, err
 	}
-	plain, err := o.reader.Open(make([]byte, 0, e.PlainSize()+1), e, ev.topic, m.Header, o.verifier())
+	plain, err := o.reader.Open(room(ev.inner, e), e, ev.topic, m.Header, o.verifier())
 	if err != nil {
 		return claimed, err
 	}
-	if ev.message, err = join(ev.topic, e, &plain, m.Header); err != nil {
+	if ev.message.Header, err = join(ev.topic, e, &plain, m.Header); err != nil {
 		return claimed, err
 	}
+	ev.message.Body = plain.Body
 	if err := routed(l, o, ev); err != nil {
 		return claimed, err
 	}
@@ -141,6 +142,19 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	}
 	ev.counter, ev.epoch = e.Counter, o.id
 	return claimed, s.begin(l, o, ev, now)
+}
+
+// owner is an inner event, such as those of broker/nats, that says whether the body of its
+// message is the handler's, to be written over. Those of memory are everybody's.
+type owner interface{ OwnsBody() bool }
+
+// room returns where a message is opened to: some memory also for an empty one, which
+// inflight knows it by.
+func room(inner broker.Event, e *envelope.Envelope) []byte {
+	if own, ok := inner.(owner); ok && own.OwnsBody() {
+		return e.Room()
+	}
+	return make([]byte, 0, e.PlainSize()+1)
 }
 
 // routed refuses a message whose Micro-Topic header, by which go-micro's server chooses

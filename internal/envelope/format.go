@@ -113,21 +113,29 @@ type Envelope struct {
 // follow it. It takes no memory but its result, and does not look into an inline
 // epoch, which most receivers know.
 func Parse(data []byte) (*Envelope, error) {
+	e := new(Envelope) // on the stack of callers that do not keep it, as this is inlined
+	if err := e.parse(data); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Envelope) parse(data []byte) error {
 	if len(data) > MaxSize {
-		return nil, fmt.Errorf("%w: %d bytes: at most %d", ErrLimit, len(data), MaxSize)
+		return fmt.Errorf("%w: %d bytes: at most %d", ErrLimit, len(data), MaxSize)
 	}
 	if len(data) < prefixSize || !IsEnvelope(data) {
-		return nil, fmt.Errorf("%w: it does not begin as an envelope", ErrMalformed)
+		return fmt.Errorf("%w: it does not begin as an envelope", ErrMalformed)
 	}
 	r := reader{rest: data[len(magic):]}
 	v, suite, flags := r.byte(), Suite(r.byte()), r.byte()
 	if v != version || !suite.known() {
-		return nil, fmt.Errorf("%w: version %d, suite %d", ErrSuite, v, suite)
+		return fmt.Errorf("%w: version %d, suite %d", ErrSuite, v, suite)
 	}
 	if flags&^flagEpoch != 0 {
-		return nil, fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
+		return fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
 	}
-	e := &Envelope{Suite: suite}
+	*e = Envelope{Suite: suite}
 	copy(e.Epoch[:], r.take(EpochIDSize))
 	e.nonce = r.take(nonceSize)
 	e.Counter = binary.BigEndian.Uint32(e.nonce)
@@ -140,16 +148,20 @@ func Parse(data []byte) (*Envelope, error) {
 	e.ciphertext = r.sized(MaxSize)
 	e.Proof = r.rest
 	if r.err != nil {
-		return nil, r.err
+		return r.err
 	}
 	if len(e.ciphertext) < overhead {
-		return nil, fmt.Errorf("%w: a ciphertext of %d bytes", ErrMalformed, len(e.ciphertext))
+		return fmt.Errorf("%w: a ciphertext of %d bytes", ErrMalformed, len(e.ciphertext))
 	}
-	return e, nil
+	return nil
 }
 
 // PlainSize is how many bytes Open appends.
 func (e *Envelope) PlainSize() int { return len(e.ciphertext) - overhead }
+
+// Room is the memory of the ciphertext, for Open to write the plaintext over it: what was
+// parsed must be the caller's own then, and cannot be opened again.
+func (e *Envelope) Room() []byte { return e.ciphertext[:0] }
 
 // IsEnvelope reports whether data begins as an envelope does.
 func IsEnvelope(data []byte) bool {

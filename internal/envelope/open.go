@@ -156,10 +156,10 @@ func (r *Reader) Uses(own ...OwnKey) bool {
 	return h.Addressed(own...)
 }
 
-// Open opens a message of the reader's epoch into dst, which it appends to. topic is
-// the one that it came on, and outside has the values of its clear headers, perhaps
-// among others. verify checks the signature of an epoch in mode Signed, over 32 bytes;
-// it is not called otherwise.
+// Open opens a message of the reader's epoch into dst, which it appends to; dst may be
+// e.Room. topic is the one that it came on, and outside has the values of its clear
+// headers, perhaps among others. verify checks the signature of an epoch in mode Signed,
+// over 32 bytes; it is not called otherwise.
 //
 // What it opens may have been opened before: see Replay.
 func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]string, verify func(digest, signature []byte) bool) (Opened, error) {
@@ -184,10 +184,14 @@ func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]
 		outer += len(value)
 		s.bound = appendSized(s.bound, value)
 	}
+	var digest []byte
+	if r.Header.Mode != Pairwise {
+		digest = s.digest(e.ciphertext) // which may be written over
+	}
 	// A signature costs more than the cipher, which those fail at who do not know the key.
 	late := r.Header.Mode == Signed
 	if !late {
-		if err := r.proved(e, s, verify); err != nil {
+		if err := r.proved(e, digest, nil); err != nil {
 			return Opened{}, err
 		}
 	}
@@ -197,7 +201,7 @@ func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]
 		return Opened{}, fmt.Errorf("%w: the message, its topic or its clear headers", ErrTampered)
 	}
 	if late {
-		if err := r.proved(e, s, verify); err != nil {
+		if err := r.proved(e, digest, verify); err != nil {
 			return Opened{}, err
 		}
 	}
@@ -215,8 +219,8 @@ func (r *Reader) again(e *Envelope) bool {
 		bytes.Equal(e.Grants[r.index*size:][:size], r.grant)
 }
 
-// proved checks the proof of the sender.
-func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature []byte) bool) error {
+// proved checks the proof of the sender, over a digest.
+func (r *Reader) proved(e *Envelope, digest []byte, verify func(digest, signature []byte) bool) error {
 	switch r.Header.Mode {
 	case Pairwise:
 		if len(e.Proof) != 0 {
@@ -227,7 +231,7 @@ func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature [
 		if len(e.Proof) != len(r.Header.KeyIDs)*tagSize {
 			return fmt.Errorf("%w: %d bytes of tags", ErrMalformed, len(e.Proof))
 		}
-		if !r.proofs.verify(e.Proof[r.index*tagSize:][:tagSize], s.digest(e.ciphertext)) {
+		if !r.proofs.verify(e.Proof[r.index*tagSize:][:tagSize], digest) {
 			return fmt.Errorf("%w: the sender's tag", ErrTampered)
 		}
 		return nil
@@ -237,7 +241,7 @@ func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature [
 	if proof.end(); proof.err != nil {
 		return proof.err
 	}
-	if verify == nil || !verify(s.digest(e.ciphertext), signature) {
+	if verify == nil || !verify(digest, signature) {
 		return fmt.Errorf("%w: the sender's signature", ErrTampered)
 	}
 	return nil

@@ -64,9 +64,16 @@ type Opened struct {
 // Headers returns the sealed headers.
 func (o *Opened) Headers() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		r := reader{rest: o.headers}
+		// One string that all are parts of takes memory once.
+		all, r := string(o.headers), reader{rest: o.headers}
+		next := func() string {
+			n := r.number(math.MaxInt32)
+			r.skip(n)
+			end := len(all) - len(r.rest)
+			return all[end-n : end]
+		}
 		for range o.count {
-			if !yield(string(r.take(r.number(math.MaxInt32))), string(r.take(r.number(math.MaxInt32)))) {
+			if !yield(next(), next()) {
 				return
 			}
 		}

@@ -242,6 +242,23 @@ func TestSignatureLast(t *testing.T) {
 	if err := try(raw); err != nil || asked != 1 {
 		t.Errorf("error is %v; %d signatures were checked", err, asked)
 	}
+	// What is signed is the ciphertext, also where the plaintext is written over it.
+	var digests [2][]byte
+	for i := range digests {
+		e, err := Parse(bytes.Clone(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := [][]byte{nil, e.Room()}[i]
+		got, err := r.Open(dst, e, m.Topic, outside(m), func(digest, _ []byte) bool { digests[i] = bytes.Clone(digest); return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, got, m)
+	}
+	if !bytes.Equal(digests[0], digests[1]) {
+		t.Error("opened in its place, another digest was checked")
+	}
 }
 
 // TestUses: a reader knows which key it has.

@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-signet/signet/bench/internal/results/resultstest"
 )
 
 // fixture is a run with figures that are easy to divide, in nanoseconds.
@@ -35,27 +35,8 @@ func fixture() string {
 	return out.String()
 }
 
-func generate(t *testing.T, text string) (string, error) {
-	t.Helper()
-	dir := t.TempDir()
-	in, out := filepath.Join(dir, "results.txt"), filepath.Join(dir, "REPORT.md")
-	if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err := run(out, []string{in})
-	report, readErr := os.ReadFile(out)
-	if err == nil && readErr != nil {
-		t.Fatal(readErr)
-	}
-	return string(report), err
-}
-
 func TestReport(t *testing.T) {
-	report, err := generate(t, fixture())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
+	resultstest.Contains(t, fixture(), write,
 		"| cpu | Example CPU @ 3.00GHz |",
 		"| runs | 1 |",
 		"| raw results | results.txt |",
@@ -66,27 +47,9 @@ func TestReport(t *testing.T) {
 		"| bare registry, signed nodes | 0.30 µs, 7 | 0.30 µs, 7 | 0.30 µs, 7 |",
 		"| event, signed, record new | 4.00 µs |",
 		"| JSON of the record (etcd, NATS) | 200 | 201 |",
-	} {
-		if !strings.Contains(report, want) {
-			t.Errorf("the report lacks %q:\n%s", want, report)
-		}
-	}
-	if again, _ := generate(t, fixture()); again != report {
-		t.Error("the same input made another report")
-	}
+	)
 }
 
 func TestRefused(t *testing.T) {
-	for name, tc := range map[string]struct{ text, want string }{
-		"empty":           {"", "is not among the results"},
-		"a failed run":    {fixture() + "FAIL\n", "the run failed"},
-		"one is missing":  {strings.ReplaceAll(fixture(), "BenchmarkWatch/plugin=signed/state=cold", "BenchmarkOther"), "Watch/plugin=signed/state=cold"},
-		"the line is cut": {fixture() + "BenchmarkWatch/x 100 1\n", "results.txt"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := generate(t, tc.text); err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("error is %v, want one with %q", err, tc.want)
-			}
-		})
-	}
+	resultstest.Refused(t, fixture(), "Watch/plugin=signed/state=cold", write)
 }

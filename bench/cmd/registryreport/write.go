@@ -3,7 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"strings"
+
+	"github.com/go-signet/signet/bench/internal/results"
 )
 
 const caveats = `# registry/signed: benchmark report
@@ -30,23 +31,11 @@ const (
 
 var counts = []string{"1", "100", "1000"}
 
-// seconds is the unit that benchfmt makes of ns/op.
-const seconds = "sec/op"
-
-func write(w *bytes.Buffer, res *results) error {
+func write(w *results.Report, res *results.Set) error {
 	w.WriteString(caveats)
-	row(w, "", "")
-	row(w, "---", "---")
-	for _, c := range res.config {
-		if c.File && c.Key != "pkg" {
-			row(w, c.Key, string(c.Value))
-		}
-	}
-	row(w, "runs", fmt.Sprint(res.runs()))
-	row(w, "raw results", strings.Join(res.files, ", "))
-	fmt.Fprintln(w)
-	for _, section := range []func(*bytes.Buffer, *results) error{targets, lookups, events, sizes} {
-		if err := section(w, res); err != nil {
+	res.WriteSetting(w)
+	for _, section := range []func(*bytes.Buffer, *results.Set) error{targets, lookups, events, sizes} {
+		if err := section(&w.Buffer, res); err != nil {
 			return err
 		}
 	}
@@ -64,10 +53,9 @@ type target struct {
 	state, less   string  // less: the state of the bare registry that is taken off, "" for none
 }
 
-func targets(w *bytes.Buffer, res *results) error {
+func targets(w *bytes.Buffer, res *results.Set) error {
 	fmt.Fprintf(w, "## Targets\n\n")
-	row(w, "lookup", "nodes", "promised", "measured", "")
-	row(w, "---", "---:", "---", "---:", "---")
+	results.Head(w, "lookup", ":nodes", "promised", ":measured", "")
 	for _, t := range []target{
 		{"warm, over the inner", "≤ 1 µs a node", warmTarget, "warm", "unsigned"},
 		{"cold, one certificate for all", "≤ 120 µs a node", coldTarget, "cold-shared", ""},
@@ -78,11 +66,7 @@ func targets(w *bytes.Buffer, res *results) error {
 			if err != nil {
 				return err
 			}
-			verdict := "kept"
-			if got > t.most {
-				verdict = "**missed**"
-			}
-			row(w, t.what, n, t.promise, micro(got), verdict)
+			results.Row(w, t.what, n, t.promise, results.Micro(got), results.Verdict(got <= t.most))
 		}
 	}
 	for _, n := range counts {
@@ -90,19 +74,19 @@ func targets(w *bytes.Buffer, res *results) error {
 		if err != nil {
 			return err
 		}
-		row(w, "junk, after the first time", n, "a cached refusal", fmt.Sprintf("%s, %.0f × less than the first time", micro(junk), first/junk), "")
+		results.Row(w, "junk, after the first time", n, "a cached refusal", fmt.Sprintf("%s, %.0f × less than the first time", results.Micro(junk), first/junk), "")
 	}
 	fmt.Fprintln(w)
 	return nil
 }
 
-func (t target) measure(res *results, nodes string) (float64, error) {
-	got, err := res.median(lookupName("signed", t.state, nodes), seconds)
+func (t target) measure(res *results.Set, nodes string) (float64, error) {
+	got, err := res.Median(lookupName("signed", t.state, nodes), results.Seconds)
 	if err != nil {
 		return 0, err
 	}
 	if t.less != "" {
-		inner, err := res.median(lookupName("inner", t.less, nodes), seconds)
+		inner, err := res.Median(lookupName("inner", t.less, nodes), results.Seconds)
 		if err != nil {
 			return 0, err
 		}
@@ -112,10 +96,10 @@ func (t target) measure(res *results, nodes string) (float64, error) {
 }
 
 // junkPerNode returns what a junk node adds to a lookup, later and at first.
-func junkPerNode(res *results, nodes string) (later, first float64, err error) {
+func junkPerNode(res *results.Set, nodes string) (later, first float64, err error) {
 	var v [4]float64
 	for i, state := range []string{"junk", "warm", "first-junk", "cold-shared"} {
-		if v[i], err = res.median(lookupName("signed", state, nodes), seconds); err != nil {
+		if v[i], err = res.Median(lookupName("signed", state, nodes), results.Seconds); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -123,14 +107,13 @@ func junkPerNode(res *results, nodes string) (later, first float64, err error) {
 	return (v[0] - v[1]) / n, (v[2] - v[3]) / n, nil
 }
 
-func lookups(w *bytes.Buffer, res *results) error {
+func lookups(w *bytes.Buffer, res *results.Set) error {
 	fmt.Fprintf(w, "## GetService\n\nMedian time a node, and allocations a lookup.\n\n")
-	head, line := []string{""}, []string{"---"}
+	head := []string{""}
 	for _, n := range counts {
-		head, line = append(head, n+" nodes"), append(line, "---:")
+		head = append(head, ":"+n+" nodes")
 	}
-	row(w, head...)
-	row(w, line...)
+	results.Head(w, head...)
 	for _, r := range []struct{ title, plugin, state string }{
 		{"bare registry, unsigned nodes", "inner", "unsigned"},
 		{"bare registry, signed nodes", "inner", "carrying"},
@@ -142,26 +125,25 @@ func lookups(w *bytes.Buffer, res *results) error {
 	} {
 		cols := []string{r.title}
 		for _, n := range counts {
-			t, err := res.median(lookupName(r.plugin, r.state, n), seconds)
+			t, err := res.Median(lookupName(r.plugin, r.state, n), results.Seconds)
 			if err != nil {
 				return err
 			}
-			allocs, err := res.median(lookupName(r.plugin, r.state, n), "allocs/op")
+			allocs, err := res.Median(lookupName(r.plugin, r.state, n), "allocs/op")
 			if err != nil {
 				return err
 			}
-			cols = append(cols, fmt.Sprintf("%s, %.0f", micro(t/number(n)), allocs))
+			cols = append(cols, fmt.Sprintf("%s, %.0f", results.Micro(t/number(n)), allocs))
 		}
-		row(w, cols...)
+		results.Row(w, cols...)
 	}
 	fmt.Fprintln(w)
 	return nil
 }
 
-func events(w *bytes.Buffer, res *results) error {
+func events(w *bytes.Buffer, res *results.Set) error {
 	fmt.Fprintf(w, "## Watch and Register\n\nMedian time an event, and a registration with an inner registry that does nothing.\n\n")
-	row(w, "", "time")
-	row(w, "---", "---:")
+	results.Head(w, "", ":time")
 	for _, r := range []struct{ title, name string }{
 		{"event, bare watcher", "Watch/plugin=inner/state=unsigned"},
 		{"event, signed, record known", "Watch/plugin=signed/state=warm"},
@@ -169,20 +151,19 @@ func events(w *bytes.Buffer, res *results) error {
 		{"registration, signed, the same again", "Register/plugin=signed/state=same"},
 		{"registration, signed, another", "Register/plugin=signed/state=another"},
 	} {
-		t, err := res.median(r.name, seconds)
+		t, err := res.Median(r.name, results.Seconds)
 		if err != nil {
 			return err
 		}
-		row(w, r.title, micro(t))
+		results.Row(w, r.title, results.Micro(t))
 	}
 	fmt.Fprintln(w)
 	return nil
 }
 
-func sizes(w *bytes.Buffer, res *results) error {
+func sizes(w *bytes.Buffer, res *results.Set) error {
 	fmt.Fprintf(w, "## Size of a node\n\nBytes, with a P-256 leaf below its authority, three endpoints and six entries of metadata; the post-quantum box key is in all signed ones but those of mDNS.\n\n")
-	row(w, "as", "unsigned", "signed")
-	row(w, "---", "---:", "---:")
+	results.Head(w, "as", ":unsigned", ":signed")
 	for _, r := range []struct{ title, backend string }{
 		{"node metadata (memory, Consul)", "metadata"},
 		{"JSON of the record (etcd, NATS)", "etcd"},
@@ -190,13 +171,13 @@ func sizes(w *bytes.Buffer, res *results) error {
 	} {
 		cols := []string{r.title}
 		for _, plugin := range []string{"inner", "signed"} {
-			size, err := res.median("NodeSize/plugin="+plugin+"/backend="+r.backend, "bytes/node")
+			size, err := res.Median("NodeSize/plugin="+plugin+"/backend="+r.backend, "bytes/node")
 			if err != nil {
 				return err
 			}
 			cols = append(cols, fmt.Sprintf("%.0f", size))
 		}
-		row(w, cols...)
+		results.Row(w, cols...)
 	}
 	return nil
 }
@@ -205,16 +186,4 @@ func number(nodes string) float64 {
 	var n float64
 	_, _ = fmt.Sscan(nodes, &n) // one of counts
 	return n
-}
-
-// micro prints seconds as microseconds, to three digits.
-func micro(seconds float64) string {
-	us := seconds * 1e6
-	switch {
-	case us < 10:
-		return fmt.Sprintf("%.2f µs", us)
-	case us < 100:
-		return fmt.Sprintf("%.1f µs", us)
-	}
-	return fmt.Sprintf("%.0f µs", us)
 }

@@ -44,7 +44,7 @@ func run(out string, files []string) error {
 		return err
 	}
 	for _, w := range res.workloads() {
-		svg, err := chart(res, w)
+		svg, err := draw(res, w)
 		if err != nil {
 			return fmt.Errorf("chart of %s: %w", w.name, err)
 		}

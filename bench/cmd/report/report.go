@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/go-signet/signet/bench/internal/results"
 )
 
 // references are the peers whose time the report divides by.
@@ -32,7 +34,7 @@ enough). Made by ` + "`cmd/report`" + `; how to repeat the run is in README.md.
 
 `
 
-func writeReport(w io.Writer, res *results) {
+func writeReport(w io.Writer, res *table) {
 	io.WriteString(w, caveats)
 	writeConfig(w, res)
 	writeTargets(w, res)
@@ -41,22 +43,15 @@ func writeReport(w io.Writer, res *results) {
 	}
 }
 
-func writeConfig(w io.Writer, res *results) {
-	row(w, "", "")
-	row(w, "---", "---")
-	for _, c := range res.config {
-		if c.File && c.Key != "pkg" {
-			row(w, c.Key, string(c.Value))
-		}
-	}
-	row(w, "raw results", strings.Join(res.files, ", "))
+func writeConfig(w io.Writer, res *table) {
+	results.Setting(w, res.config)
+	results.Row(w, "raw results", strings.Join(res.files, ", "))
 	fmt.Fprintln(w)
 }
 
-func writeTargets(w io.Writer, res *results) {
+func writeTargets(w io.Writer, res *table) {
 	fmt.Fprintf(w, "## Targets\n\n")
-	row(w, "workload", "cell", "promised", "measured", "")
-	row(w, "---", "---", "---", "---:", "---")
+	results.Head(w, "workload", "cell", "promised", ":measured", "")
 	for _, t := range targets() {
 		for _, wl := range res.workloads() {
 			for _, at := range wl.cells {
@@ -64,25 +59,22 @@ func writeTargets(w io.Writer, res *results) {
 					continue
 				}
 				measured, kept, ok := t.judge(res, at)
-				switch {
-				case !ok:
-					row(w, wl.title, at.String(), t.promise, "", "not measured")
-				case kept:
-					row(w, wl.title, at.String(), t.promise, measured, "kept")
-				default:
-					row(w, wl.title, at.String(), t.promise, measured, "**missed**")
+				if !ok {
+					results.Row(w, wl.title, at.String(), t.promise, "", "not measured")
+					continue
 				}
+				results.Row(w, wl.title, at.String(), t.promise, measured, results.Verdict(kept))
 			}
 		}
 	}
 	fmt.Fprintln(w)
 }
 
-func writeWorkload(w io.Writer, res *results, wl workload) {
+func writeWorkload(w io.Writer, res *table, wl workload) {
 	fmt.Fprintf(w, "## %s\n\n%s\n\n![time per operation](charts/%s)\n\nMedian time per operation.\n\n", wl.title, wl.what, wl.chartFile())
 	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
 		m, ok := res.median(at, plugin, unitTime)
-		return duration(m.Center) + " ±" + m.PctRangeString(), ok
+		return results.Micro(m.Center) + " ±" + m.PctRangeString(), ok
 	})
 	for _, ref := range references {
 		if !slices.Contains(wl.plugins, ref) {
@@ -97,7 +89,7 @@ func writeWorkload(w io.Writer, res *results, wl workload) {
 	fmt.Fprintf(w, "Processor time per operation, both ends and their kernel work together. Others on the machine disturb it least.\n\n")
 	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
 		m, ok := res.median(at, plugin, unitCPU)
-		return duration(m.Center), ok
+		return results.Micro(m.Center), ok
 	})
 	fmt.Fprintf(w, "Bytes allocated and allocations per operation, both ends together.\n\n")
 	writeTable(w, wl, func(at cell, plugin string) (string, bool) {
@@ -109,15 +101,14 @@ func writeWorkload(w io.Writer, res *results, wl workload) {
 
 // writeTable has a row for each cell and a column for each plugin.
 func writeTable(w io.Writer, wl workload, value func(cell, string) (string, bool)) {
-	head, line := []string{""}, []string{"---"}
+	head := []string{""}
 	for _, p := range wl.plugins {
 		if p == ours {
 			p = "**" + p + "**"
 		}
-		head, line = append(head, p), append(line, "---:")
+		head = append(head, ":"+p)
 	}
-	row(w, head...)
-	row(w, line...)
+	results.Head(w, head...)
 	for _, at := range wl.cells {
 		cols := []string{at.String()}
 		for _, p := range wl.plugins {
@@ -127,23 +118,7 @@ func writeTable(w io.Writer, wl workload, value func(cell, string) (string, bool
 			}
 			cols = append(cols, v)
 		}
-		row(w, cols...)
+		results.Row(w, cols...)
 	}
 	fmt.Fprintln(w)
-}
-
-func row(w io.Writer, cols ...string) {
-	fmt.Fprintf(w, "| %s |\n", strings.Join(cols, " | "))
-}
-
-// duration prints seconds as microseconds, to three digits.
-func duration(seconds float64) string {
-	us := seconds * 1e6
-	switch {
-	case us < 10:
-		return fmt.Sprintf("%.2f µs", us)
-	case us < 100:
-		return fmt.Sprintf("%.1f µs", us)
-	}
-	return fmt.Sprintf("%.0f µs", us)
 }

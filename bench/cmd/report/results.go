@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -11,13 +10,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-signet/signet/bench/internal/results"
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
 )
 
 // Units as benchfmt tidies them.
 const (
-	unitTime   = "sec/op"
+	unitTime   = results.Seconds
 	unitCPU    = "cpu-sec/op"
 	unitBytes  = "B/op"
 	unitAllocs = "allocs/op"
@@ -35,14 +35,7 @@ func (c cell) String() string {
 	if c.inflight == 0 {
 		return "one round trip"
 	}
-	return fmt.Sprintf("%s, %d in flight", bytesOf(c.size), c.inflight)
-}
-
-func bytesOf(n int) string {
-	if n >= 1024 && n%1024 == 0 {
-		return fmt.Sprintf("%d KiB", n/1024)
-	}
-	return fmt.Sprintf("%d B", n)
+	return fmt.Sprintf("%s, %d in flight", results.Bytes(c.size), c.inflight)
 }
 
 func compareCells(a, b cell) int {
@@ -55,8 +48,8 @@ type measurement struct {
 	unit   string
 }
 
-// results are all measurements of the files read.
-type results struct {
+// table is all measurements of the files read.
+type table struct {
 	files   []string
 	config  []benchfmt.Config // as printed with the first result
 	plugins []string          // in the order of the output
@@ -64,8 +57,8 @@ type results struct {
 	values  map[measurement][]float64
 }
 
-func readFiles(files []string) (*results, error) {
-	res := &results{values: make(map[measurement][]float64)}
+func readFiles(files []string) (*table, error) {
+	res := &table{values: make(map[measurement][]float64)}
 	for _, name := range files {
 		raw, err := os.ReadFile(name)
 		if err != nil {
@@ -81,30 +74,13 @@ func readFiles(files []string) (*results, error) {
 	return res, nil
 }
 
-// read adds what raw holds. A run in which a benchmark failed is refused: its report
-// would leave out exactly the peer that had a problem.
-func (res *results) read(raw []byte, name string) error {
+// read adds what raw holds.
+func (res *table) read(raw []byte, name string) error {
 	res.files = append(res.files, name)
-	for line := range bytes.Lines(raw) {
-		if bytes.HasPrefix(line, []byte("FAIL")) || bytes.HasPrefix(line, []byte("--- FAIL")) {
-			return fmt.Errorf("%s: the run failed (%s): repeat it, a report of the rest would mislead", name, bytes.TrimSpace(line))
-		}
-	}
-	reader := benchfmt.NewReader(bytes.NewReader(raw), name)
-	for reader.Scan() {
-		switch rec := reader.Result().(type) {
-		case *benchfmt.Result:
-			if err := res.add(rec); err != nil {
-				return err
-			}
-		case *benchfmt.SyntaxError:
-			return rec
-		}
-	}
-	return reader.Err()
+	return results.Scan(raw, name, res.add)
 }
 
-func (res *results) add(r *benchfmt.Result) error {
+func (res *table) add(r *benchfmt.Result) error {
 	file, line := r.Pos()
 	base, parts := r.Name.Parts()
 	at := cell{workload: string(base)}
@@ -149,17 +125,16 @@ func (res *results) add(r *benchfmt.Result) error {
 
 // median returns the median and its 95 % confidence interval, or false if plugin
 // was not measured in at.
-func (res *results) median(at cell, plugin, unit string) (benchmath.Summary, bool) {
+func (res *table) median(at cell, plugin, unit string) (benchmath.Summary, bool) {
 	values := res.values[measurement{at, plugin, unit}]
 	if len(values) == 0 {
 		return benchmath.Summary{}, false
 	}
-	sample := benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
-	return benchmath.AssumeNothing.Summary(sample, 0.95), true
+	return results.Summary(values), true
 }
 
 // ratio returns how many times the time of other plugin takes.
-func (res *results) ratio(at cell, plugin, other string) (float64, bool) {
+func (res *table) ratio(at cell, plugin, other string) (float64, bool) {
 	a, ok := res.median(at, plugin, unitTime)
 	b, okOther := res.median(at, other, unitTime)
 	if !ok || !okOther || b.Center == 0 {
@@ -180,7 +155,7 @@ type workload struct {
 func (w workload) chartFile() string { return strings.ToLower(w.name) + ".svg" }
 
 // workloads lists what was measured, in the order of the report.
-func (res *results) workloads() []workload {
+func (res *table) workloads() []workload {
 	known := []workload{
 		{name: "TransportEcho", title: "Transport echo", what: "One message over an open transport socket and its echo."},
 		{name: "RPC", title: "go-micro RPC", what: "One call through go-micro's client and server, as JSON with a payload of the size given. It takes everything go-micro does around the transport, which the memory column shows."},
@@ -203,7 +178,7 @@ func (res *results) workloads() []workload {
 	return ws
 }
 
-func (res *results) fill(w *workload) {
+func (res *table) fill(w *workload) {
 	for m := range res.values {
 		if m.cell.workload == w.name && !slices.Contains(w.cells, m.cell) {
 			w.cells = append(w.cells, m.cell)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/go-signet/signet/bench/internal/results"
 )
 
 // ours is the plugin that the targets are about.
@@ -45,10 +47,10 @@ func (t target) covers(c cell) bool {
 
 // judge returns what was measured in at and whether the promise was kept, or false
 // if it was not measured.
-func (t target) judge(res *results, at cell) (measured string, kept, ok bool) {
+func (t target) judge(res *table, at cell) (measured string, kept, ok bool) {
 	if t.against == "" {
 		m, ok := res.median(at, ours, unitTime)
-		return duration(m.Center), m.Center <= t.within.Seconds(), ok
+		return results.Micro(m.Center), m.Center <= t.within.Seconds(), ok
 	}
 	r, ok := res.ratio(at, ours, t.against)
 	return fmt.Sprintf("%.2f ×", r), r <= t.ratio, ok

@@ -1,6 +1,6 @@
 //go:build unix
 
-package bench
+package measure
 
 import (
 	"syscall"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// cpuTime returns what this process has used of the processors so far, in user and
+// CPUTime returns what this process has used of the processors so far, in user and
 // kernel mode.
-func cpuTime(tb testing.TB) time.Duration {
+func CPUTime(tb testing.TB) time.Duration {
 	tb.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
