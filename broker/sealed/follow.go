@@ -2,6 +2,7 @@ package sealed
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 const (
 	// lookupAgain is how soon a service whose key is not known is looked up again.
 	lookupAgain = time.Second
+	// maxAsked is how many lookups are remembered for longer than that.
+	maxAsked = 1024
 	// firstRetry and lastRetry are the pauses after a watch that failed.
 	firstRetry, lastRetry = 100 * time.Millisecond, 10 * time.Second
 )
@@ -70,6 +73,9 @@ func (f *follower) ask(service string) {
 		f.report.warnf("sealed: look up %s: %v", keys.Quote(service), err)
 	}
 	f.mu.Lock()
+	if len(f.asked) >= maxAsked { // publishers name whom they like
+		maps.DeleteFunc(f.asked, func(_ string, at time.Time) bool { return time.Since(at) >= lookupAgain })
+	}
 	f.asked[service] = time.Now()
 	f.mu.Unlock()
 }

@@ -55,7 +55,9 @@ func (r *rule) split(given map[string]string, m *envelope.Message) (outside map[
 func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[string]string) (map[string]string, error) {
 	header := make(map[string]string, o.Count()+1)
 	for name := range e.ClearNames() {
-		header[string(name)] = outside[string(name)]
+		if name := string(name); !caller.Reserved(name) {
+			header[name] = outside[name]
+		}
 	}
 	for name, value := range o.Headers() {
 		// go-micro's http broker puts the topic there, whatever the message has.

@@ -18,7 +18,8 @@ import (
 
 func TestMain(m *testing.M) {
 	// What go-micro starts and never stops: its config package when it is imported, its
-	// memory registry, its http broker's connections, and the cache of its selector.
+	// memory registry, its http broker's connections, the servers of its memory transport,
+	// a Stop of its server that waits for ever, and the cache of its selector.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreCurrent(),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
 		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/transport.(*memorySocket).Recv"),
+		goleak.IgnoreAnyFunction("go-micro.dev/v4/server.(*rpcServer).Stop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
@@ -117,6 +120,10 @@ type wire struct {
 	seen []packet
 	// on decides what becomes of a message; nil delivers it.
 	on func(p packet) []packet
+	// reuse overwrites what was delivered; noTerm has events without Term, and ackErr is
+	// what Ack returns.
+	reuse, noTerm bool
+	ackErr        error
 }
 
 // packet is a message on the wire.
@@ -200,11 +207,28 @@ func (w *wire) deliver(p packet) (outcomes []outcome) {
 			continue
 		}
 		c := p.clone()
-		e := &wireEvent{packet: c}
-		err := s.handler(e)
+		e := &wireEvent{packet: c, ackErr: w.ackErr}
+		var given broker.Event = e
+		if w.noTerm {
+			given = struct{ broker.Event }{e}
+		}
+		err := s.handler(given)
 		outcomes = append(outcomes, outcome{e.acks, e.terms, err})
+		if w.reuse {
+			clear(c.message.Header)
+			for i := range c.message.Body {
+				c.message.Body[i] = 'Z'
+			}
+		}
 	}
 	return outcomes
+}
+
+// set changes what becomes of messages.
+func (w *wire) set(on func(p packet) []packet) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on = on
 }
 
 // sent returns the messages that were published, the newest last.
@@ -226,13 +250,20 @@ func (w *wire) last(t testing.TB) packet {
 type wireEvent struct {
 	packet
 	acks, terms int
+	ackErr      error
 }
 
 func (e *wireEvent) Topic() string            { return e.topic }
 func (e *wireEvent) Message() *broker.Message { return e.message }
-func (e *wireEvent) Ack() error               { e.acks++; return nil }
 func (e *wireEvent) Error() error             { return nil }
 func (e *wireEvent) Term() error              { e.terms++; return nil }
+
+func (e *wireEvent) Ack() error {
+	if e.ackErr == nil {
+		e.acks++
+	}
+	return e.ackErr
+}
 
 // inbox is a handler that keeps what it gets.
 type inbox struct {

@@ -143,6 +143,9 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 		return nil, h.Sender, err
 	}
 	own := ownKeys(l.id)
+	if len(own) == 0 {
+		return nil, h.Sender, tryAgain(ReasonNotRecipient, fmt.Errorf("sealed: %w", identity.ErrClosed))
+	}
 	if !h.Addressed(own...) {
 		return nil, h.Sender, envelope.ErrNotRecipient
 	}

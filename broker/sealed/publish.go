@@ -94,7 +94,10 @@ func (s *sender) seal(l *live, topic string, given, out *broker.Message) error {
 	for {
 		m.Time = time.Now()
 		o, err := s.current(l, m.Time)
-		if err != nil {
+		switch {
+		case errors.Is(err, errRenewed):
+			continue
+		case err != nil:
 			return err
 		}
 		rand.Read(random[:]) // it never fails

@@ -13,7 +13,7 @@ import (
 const (
 	maxEpochs, maxEpochsPerSender = 16384, 4096
 	maxPages, maxPagesPerSender   = 64 << 20 / envelope.PageSize, 16 << 20 / envelope.PageSize
-	sweepEvery                    = time.Minute
+	sweepEvery, sweepFullEvery    = time.Minute, time.Second
 )
 
 type epochID = [envelope.EpochIDSize]byte
@@ -31,8 +31,8 @@ type replay struct {
 // remembered is what was handled of one epoch.
 type remembered struct {
 	*envelope.Replay
-	of    *share
-	until time.Time // when all of its messages are too old
+	of       *share
+	notAfter time.Time // no message of it is younger
 }
 
 // share is what one sender takes.
@@ -57,7 +57,7 @@ func (r *replay) of(o *opened, maxAge time.Duration, now time.Time) (*envelope.R
 	if known := r.epochs[o.id]; known != nil {
 		return known.Replay, nil
 	}
-	r.sweep(now)
+	r.sweep(maxAge, now)
 	s := r.senders[o.peer.ID]
 	if s == nil {
 		s = &share{id: o.peer.ID, budget: envelope.NewBudget(maxPagesPerSender, r.budget)}
@@ -67,19 +67,24 @@ func (r *replay) of(o *opened, maxAge time.Duration, now time.Time) (*envelope.R
 	}
 	r.senders[s.id] = s
 	s.epochs++
-	n := &remembered{envelope.NewReplay(s.budget), s, o.reader.Header.NotAfter.Add(maxAge + 2*clockSkew)}
+	n := &remembered{envelope.NewReplay(s.budget), s, o.reader.Header.NotAfter}
 	r.epochs[o.id] = n
 	return n.Replay, nil
 }
 
-// sweep forgets what is too old to come again, once a minute at most.
-func (r *replay) sweep(now time.Time) {
-	if now.Sub(r.swept) < sweepEvery && len(r.epochs) < maxEpochs {
+// sweep forgets what is too old to come again: once a minute, and when there is no room
+// once a second.
+func (r *replay) sweep(maxAge time.Duration, now time.Time) {
+	every := sweepEvery
+	if len(r.epochs) >= maxEpochs {
+		every = sweepFullEvery
+	}
+	if now.Sub(r.swept) < every {
 		return
 	}
 	r.swept = now
 	for id, n := range r.epochs {
-		if now.After(n.until) {
+		if now.After(n.notAfter.Add(maxAge + 2*clockSkew)) {
 			r.forget(id, n)
 		}
 	}

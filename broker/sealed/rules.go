@@ -45,7 +45,8 @@ func Subscribers(services ...string) TopicRule {
 // Signatures signs each message with the key of the publisher's certificate, so that it
 // can be proved to a third party, and has one size for all numbers of subscribers. It
 // costs a public-key operation a message, on both sides. Without it each subscriber has
-// a tag of its own.
+// a tag of its own. Subscribers whose rule has it refuse what is not signed: give it to
+// publishers first.
 func Signatures() TopicRule { return func(r *topicRule) { r.signatures = true } }
 
 // PostQuantum seals with a hybrid of X25519 and ML-KEM-768 (see spec/envelope.md), so that

@@ -21,6 +21,9 @@ import (
 // signPurpose is the context of signatures, of rules with Signatures.
 const signPurpose = "envelope"
 
+// errRenewed: what an epoch was being made of is partly of the identity before.
+var errRenewed = errors.New("sealed: the identity was renewed at this moment")
+
 // sender seals what we publish by one rule.
 type sender struct {
 	rule *rule
@@ -117,7 +120,7 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 		return fmt.Errorf("sealed: %w", err)
 	}
 	if l.id.Generation() != next.generation {
-		return errors.New("sealed: the identity was renewed at this moment: publish again")
+		return errRenewed
 	}
 	next.from, next.until = now, p.NotAfter.Truncate(time.Second)
 	s.now.Store(next)

@@ -123,6 +123,9 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if scope := o.reader.Header.Scope; !matches(scope, ev.topic) {
 		return claimed, reject(ReasonTopic, fmt.Errorf("sealed: an epoch for %s", keys.Quote(scope)))
 	}
+	if err := r.takes(o.reader.Header); err != nil {
+		return claimed, err
+	}
 	plain, err := o.reader.Open(room(ev.inner, e), e, ev.topic, m.Header, o.verifier())
 	if err != nil {
 		return claimed, err
@@ -162,8 +165,20 @@ func routed(l *live, o *opened, ev *event) error {
 	if to == ev.topic {
 		return nil
 	}
-	if r := l.rules.of(to); r == nil || !r.mayRead || !r.allows(o.from, o.peer.ID) {
+	r := l.rules.of(to)
+	if r == nil || !r.mayRead || !r.allows(o.from, o.peer.ID) {
 		return reject(ReasonTopic, fmt.Errorf("sealed: its %s header is %s, where its sender may not publish", headers.Message, keys.Quote(to)))
+	}
+	return r.takes(o.reader.Header)
+}
+
+// takes refuses an epoch that is made otherwise than a rule has it.
+func (r *rule) takes(h *envelope.Header) error {
+	switch {
+	case r.signatures && h.Mode != envelope.Signed:
+		return reject(ReasonSuite, errors.New("sealed: it is not signed, and its rule has Signatures"))
+	case r.requirePQ && !h.Suite.PQ():
+		return reject(ReasonSuite, errors.New("sealed: the topic requires a post-quantum suite"))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sealed
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -41,15 +42,21 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 }
 
 func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
-	card, err := l.id.OpenCard(h.Credential, now)
+	// Certificates are parts of what they were read from, and outlive the message, whose
+	// memory is the inner broker's.
+	credential := bytes.Clone(h.Credential)
+	card, err := l.id.OpenCard(credential, now)
 	if errors.Is(err, identity.ErrExpired) && h.Created.Before(now) {
-		card, err = l.id.OpenCard(h.Credential, h.Created)
+		card, err = l.id.OpenCard(credential, h.Created)
 	}
 	if err != nil {
-		return reject(ReasonPublisher, fmt.Errorf("sealed: the sender's card: %w", err))
+		return badCard(err)
 	}
 	if card.Peer.ID != h.Sender {
 		return reject(ReasonPublisher, fmt.Errorf("sealed: the card is of %s", card.Peer.ID))
+	}
+	if end := card.Chain[0].NotAfter; h.NotAfter.After(end) {
+		return reject(ReasonPublisher, fmt.Errorf("sealed: an epoch until %s, of a certificate until %s", stamp(h.NotAfter), stamp(end)))
 	}
 	for _, key := range card.Keys {
 		if string(key.X25519.Bytes()) == string(h.SenderKey) {
@@ -58,6 +65,12 @@ func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
 		}
 	}
 	return reject(ReasonPublisher, errors.New("sealed: the sender's card does not have its key"))
+}
+
+// badCard refuses a card, for now if it is we who cannot judge it.
+func badCard(err error) error {
+	ours := errors.Is(err, identity.ErrClosed) || errors.Is(err, identity.ErrStaleCRL)
+	return &rejected{ReasonPublisher, ours, fmt.Errorf("sealed: the sender's card: %w", err)}
 }
 
 // verifier returns what checks the signatures of an epoch that has them.
@@ -85,6 +98,9 @@ func (o *opened) lookUp(l *live, id string, key []byte, now time.Time) (until ti
 // vouch makes sure again of a sender that was known, after a change or a while.
 func (o *opened) vouch(l *live, now time.Time) error {
 	v := vouched{l.id.Generation(), l.version.Load(), now.Add(vouchAgain)}
+	if own := ownKeys(l.id); len(own) > 0 && !o.reader.Uses(own...) {
+		return fmt.Errorf("%w: with a key that is ours no more", envelope.ErrNotRecipient)
+	}
 	if o.chain == nil {
 		_, until, known := l.id.Directory().Holder(o.peer.ID, o.reader.Header.SenderKey)
 		if !known {
@@ -99,7 +115,7 @@ func (o *opened) vouch(l *live, now time.Time) error {
 			_, _, err = l.id.VerifyAsOf(o.chain, o.reader.Header.Created)
 		}
 		if err != nil {
-			return reject(ReasonPublisher, fmt.Errorf("sealed: the sender's card: %w", err))
+			return badCard(err)
 		}
 	}
 	o.vouched.Store(&v)

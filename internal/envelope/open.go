@@ -29,6 +29,10 @@ type Reader struct {
 	proofs proofs
 }
 
+// maxTries is how many grants are tried with one key. Key ids are short, so that two
+// recipients may have the same; who repeats ours a thousand times wants us to compute.
+const maxTries = 2
+
 // Unwrap makes a reader of the epoch that an envelope brings inline. h is its parsed
 // header, ownID our SPIFFE ID. The error is ErrNotRecipient if the epoch has no grant
 // for one of the keys, and ErrTampered if it has one that does not verify.
@@ -48,9 +52,13 @@ func Unwrap(e *Envelope, h *Header, ownID string, own ...OwnKey) (*Reader, error
 		if !ok {
 			continue
 		}
+		tries := 0
 		for i, id := range h.KeyIDs {
 			if !bytes.Equal(id, ours) {
 				continue
+			}
+			if tries++; tries > maxTries {
+				break
 			}
 			var r *Reader
 			if r, err = unwrap(e, h, i, ownID, k); err == nil {
@@ -141,6 +149,13 @@ func agree(own *ecdh.PrivateKey, public []byte) (key, error) {
 	return precompute(own, p)
 }
 
+// Uses reports whether one of some keys is the one that the epoch was unwrapped with.
+func (r *Reader) Uses(own ...OwnKey) bool {
+	h := *r.Header
+	h.KeyIDs = h.KeyIDs[r.index:][:1]
+	return h.Addressed(own...)
+}
+
 // Open opens a message of the reader's epoch into dst, which it appends to; dst may be
 // e.Room. topic is the one that it came on, and outside has the values of its clear
 // headers, perhaps among others. verify checks the signature of an epoch in mode Signed,
@@ -169,13 +184,26 @@ func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]
 		outer += len(value)
 		s.bound = appendSized(s.bound, value)
 	}
-	if err := r.proved(e, s, verify); err != nil {
-		return Opened{}, err
+	var digest []byte
+	if r.Header.Mode != Pairwise {
+		digest = s.digest(e.ciphertext) // which may be written over
+	}
+	// A signature costs more than the cipher, which those fail at who do not know the key.
+	late := r.Header.Mode == Signed
+	if !late {
+		if err := r.proved(e, digest, nil); err != nil {
+			return Opened{}, err
+		}
 	}
 	start := len(dst)
 	out, err := r.aead.Open(dst, e.nonce, e.ciphertext, s.bound)
 	if err != nil {
 		return Opened{}, fmt.Errorf("%w: the message, its topic or its clear headers", ErrTampered)
+	}
+	if late {
+		if err := r.proved(e, digest, verify); err != nil {
+			return Opened{}, err
+		}
 	}
 	return parsePlaintext(out[start:])
 }
@@ -191,8 +219,8 @@ func (r *Reader) again(e *Envelope) bool {
 		bytes.Equal(e.Grants[r.index*size:][:size], r.grant)
 }
 
-// proved checks the proof of the sender, before anything is decrypted.
-func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature []byte) bool) error {
+// proved checks the proof of the sender, over a digest.
+func (r *Reader) proved(e *Envelope, digest []byte, verify func(digest, signature []byte) bool) error {
 	switch r.Header.Mode {
 	case Pairwise:
 		if len(e.Proof) != 0 {
@@ -203,7 +231,7 @@ func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature [
 		if len(e.Proof) != len(r.Header.KeyIDs)*tagSize {
 			return fmt.Errorf("%w: %d bytes of tags", ErrMalformed, len(e.Proof))
 		}
-		if !r.proofs.verify(e.Proof[r.index*tagSize:][:tagSize], s.digest(e.ciphertext)) {
+		if !r.proofs.verify(e.Proof[r.index*tagSize:][:tagSize], digest) {
 			return fmt.Errorf("%w: the sender's tag", ErrTampered)
 		}
 		return nil
@@ -213,7 +241,7 @@ func (r *Reader) proved(e *Envelope, s *scratch, verify func(digest, signature [
 	if proof.end(); proof.err != nil {
 		return proof.err
 	}
-	if verify == nil || !verify(s.digest(e.ciphertext), signature) {
+	if verify == nil || !verify(digest, signature) {
 		return fmt.Errorf("%w: the sender's signature", ErrTampered)
 	}
 	return nil

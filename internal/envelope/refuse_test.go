@@ -169,3 +169,110 @@ func TestCounterDoesNotWrap(t *testing.T) {
 		}
 	}
 }
+
+// TestRepeatedKeyID: a key ID that is there a thousand times costs two attempts.
+func TestRepeatedKeyID(t *testing.T) {
+	sender, to, other := newParty(t, "shop"), newParty(t, "billing"), newParty(t, "other")
+	e, err := Parse(seal(t, newEpoch(t, params(sender, other, to)), message("x"), true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := ParseHeader(e.Header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := unwrapAs(e, to); err != nil || r.index != 1 {
+		t.Fatal(err)
+	}
+	ours := h.KeyIDs[1]
+	// Two recipients may have one key ID, by accident.
+	for n := 1; n <= 3; n++ {
+		made := &Epoch{mode: Tagged, suite: h.Suite}
+		h.KeyIDs = nil
+		for range n {
+			h.KeyIDs = append(h.KeyIDs, ours)
+			made.grants = append(made.grants, make([]byte, wrappedSize)...)
+		}
+		made.grants = made.grants[:(n-1)*wrappedSize]
+		ephemeral, secret, err := fresh(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Ephemeral = ephemeral.PublicKey().Bytes()
+		made.header = h.encode()
+		if made.id, err = epochID(secret, made.header); err != nil {
+			t.Fatal(err)
+		}
+		if err := made.grant(&Params{SenderKey: sender.key}, ephemeral, secret, to.recipient()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := unwrapAs(&Envelope{Suite: h.Suite, Epoch: made.id, Header: made.header, Grants: made.grants}, to)
+		if n <= maxTries && (err != nil || r.index != n-1) {
+			t.Errorf("the grant is the last of %d: %v", n, err)
+		}
+		if n > maxTries && !errors.Is(err, ErrTampered) {
+			t.Errorf("the grant is the last of %d: error is %v", n, err)
+		}
+	}
+}
+
+// TestSignatureLast: who does not know the epoch key costs us no check of a signature.
+func TestSignatureLast(t *testing.T) {
+	sender, to := newParty(t, "shop"), newParty(t, "billing")
+	p := params(sender, to)
+	p.Sign = func([]byte) ([]byte, error) { return []byte("signature"), nil }
+	asked := 0
+	verify := func(_, signature []byte) bool { asked++; return string(signature) == "signature" }
+	m := message("x")
+	raw := seal(t, newEpoch(t, p), m, true)
+	r := newReader(t, raw, to)
+	try := func(raw []byte) error {
+		e, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Open(nil, e, m.Topic, outside(m), verify)
+		return err
+	}
+	junk := bytes.Clone(raw)
+	junk[len(junk)-len("signature")-2] ^= 1 // the end of the ciphertext
+	if err := try(junk); !errors.Is(err, ErrTampered) || asked != 0 {
+		t.Errorf("error is %v; %d signatures were checked", err, asked)
+	}
+	if err := try(raw); err != nil || asked != 1 {
+		t.Errorf("error is %v; %d signatures were checked", err, asked)
+	}
+	// What is signed is the ciphertext, also where the plaintext is written over it.
+	var digests [2][]byte
+	for i := range digests {
+		e, err := Parse(bytes.Clone(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst := [][]byte{nil, e.Room()}[i]
+		got, err := r.Open(dst, e, m.Topic, outside(m), func(digest, _ []byte) bool { digests[i] = bytes.Clone(digest); return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, got, m)
+	}
+	if !bytes.Equal(digests[0], digests[1]) {
+		t.Error("opened in its place, another digest was checked")
+	}
+}
+
+// TestUses: a reader knows which key it has.
+func TestUses(t *testing.T) {
+	sender, a, b := newParty(t, "shop"), newParty(t, "a"), newParty(t, "b")
+	for _, suite := range []Suite{AES256GCM, PQAES256GCM} {
+		p := params(sender, a, b)
+		p.Suite = suite
+		r := newReader(t, seal(t, newEpoch(t, p), message(""), true), b)
+		if !r.Uses(OwnKey{b.key, b.pq}) || !r.Uses(OwnKey{sender.key, sender.pq}, OwnKey{b.key, b.pq}) {
+			t.Error("it does not know its key")
+		}
+		if r.Uses(OwnKey{a.key, a.pq}) || r.Uses() {
+			t.Error("it takes another's key for its own")
+		}
+	}
+}

@@ -53,9 +53,10 @@ func (b *Budget) give(pages int) {
 type Replay struct {
 	budget *Budget
 
-	mu    sync.Mutex
-	pages map[uint32]*page
-	full  [maxPages / 64]uint64 // pages whose messages were all handled
+	mu       sync.Mutex
+	released bool
+	pages    map[uint32]*page
+	full     [maxPages / 64]uint64 // pages whose messages were all handled
 }
 
 // NewReplay makes one that keeps to a budget.
@@ -90,7 +91,7 @@ func place(counter uint32) (word uint32, bit uint64) {
 // counter is below MaxMessages, and its page not full.
 func (r *Replay) at(counter uint32) *page {
 	p := r.pages[counter/pageBits]
-	if p != nil || !r.budget.take() {
+	if p != nil || r.released || !r.budget.take() {
 		return p
 	}
 	if r.pages == nil {
@@ -169,10 +170,12 @@ func (r *Replay) done(p *page, counter uint32) {
 	r.budget.give(1)
 }
 
-// Release gives the pages back. What was handled is forgotten.
+// Release gives the pages back, for good: there is no room for another. What was
+// handled is forgotten.
 func (r *Replay) Release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.released = true
 	r.budget.give(len(r.pages))
 	r.pages = nil
 	clear(r.full[:])

@@ -125,3 +125,23 @@ func TestReplayMemory(t *testing.T) {
 		t.Errorf("%d bytes", got)
 	}
 }
+
+// TestReplayReleased: a message that is at work when its epoch is forgotten takes no
+// page that nobody would give back.
+func TestReplayReleased(t *testing.T) {
+	b := NewBudget(1, nil)
+	r := NewReplay(b)
+	if got := r.Begin(0); got != Unseen {
+		t.Fatal(got)
+	}
+	r.Release()
+	r.Handled(0)
+	r.End(0, true)
+	if got := r.Begin(1); got != NoRoom {
+		t.Errorf("a message after the release is %v", got)
+	}
+	r.Release()
+	if got := NewReplay(b).Begin(0); got != Unseen {
+		t.Errorf("the page was not given back: %v", got)
+	}
+}
