@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"time"
@@ -104,7 +105,11 @@ func (id *Identity) OpenCard(data []byte, at time.Time) (Card, error) {
 	if _, err := id.current(); err != nil {
 		return Card{}, err
 	}
-	c, err := parseCard(data)
+	if len(data) > maxCardSize {
+		return Card{}, fmt.Errorf("%w: %d bytes: at most %d", ErrCard, len(data), maxCardSize)
+	}
+	// Certificates are parts of what they are parsed from: it has to be ours.
+	c, err := parseCard(bytes.Clone(data))
 	if err != nil {
 		return Card{}, err
 	}

@@ -202,3 +202,63 @@ func TestFromEnv(t *testing.T) {
 		}
 	}
 }
+
+// TestNotConnected: an identity of the environment is loaded by Connect and let go of by
+// Disconnect; who publishes before or after would leave it open.
+func TestNotConnected(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	dir := t.TempDir() + "/shop"
+	if err := f.members["shop"].Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(identity.EnvDir, dir)
+	b := sealed.NewBroker(sealed.Wrap(newWire()), orders(), broker.Logger(quiet))
+	refused := func(when string) {
+		t.Helper()
+		_, subscribed := b.Subscribe("orders.created", func(broker.Event) error { return nil })
+		for _, err := range []error{subscribed, b.Publish("orders.created", &broker.Message{})} {
+			if err == nil || !strings.Contains(err.Error(), "Connect") {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	refused("before Connect")
+	if err := b.Connect(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish("orders.created", &broker.Message{}); !errors.Is(err, sealed.ErrNoRecipients) {
+		t.Errorf("connected: %v", err)
+	}
+	if err := b.Disconnect(); err != nil {
+		t.Fatal(err)
+	}
+	refused("after Disconnect")
+}
+
+// TestInitRefused: what the inner broker does not take is in force nowhere.
+func TestInitRefused(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	w := &stubborn{wire: newWire()}
+	b := f.join("shop", w, orders())
+	w.during = func() { _ = b.Publish("late", &broker.Message{}) }
+	if err := b.Init(sealed.Topic("late", sealed.Publishers("shop"), sealed.Subscribers("billing"))); !errors.Is(err, errStubborn) {
+		t.Fatal(err)
+	}
+	wantError(t, b.Publish("late", &broker.Message{}), sealed.ErrNoRule)
+}
+
+// stubborn is a broker that refuses Init.
+type stubborn struct {
+	*wire
+	during func()
+}
+
+var errStubborn = errors.New("I will not")
+
+func (s *stubborn) Init(...broker.Option) error {
+	if s.during == nil {
+		return nil
+	}
+	s.during()
+	return errStubborn
+}

@@ -33,9 +33,10 @@
 // MaxAge, and deliver them in another order. Members of a queue group share no replay
 // state, so a hostile broker can hand one message to two of them; see ReplayStore. State
 // is in memory: a subscription that is made anew accepts once more what is younger than
-// MaxAge. A publisher can deny a message towards a third party, unless its rule has
-// Signatures. Calls that go-micro's server takes for events, because they carry a
-// Micro-Topic header, go past every broker: SubscriberWrapper refuses them.
+// MaxAge. A publisher can deny a message towards a third party. Who steals a subscriber's
+// box key can forge messages to that subscriber, unless the rule has Signatures. Calls
+// that go-micro's server takes for events, because they carry a Micro-Topic header, go
+// past every broker: SubscriberWrapper refuses them.
 //
 // Keys. Messages of a publisher, a rule and a set of recipients are an epoch, with a
 // random key that is wrapped to each recipient's box key; see spec/envelope.md. An epoch

@@ -24,7 +24,8 @@ type event struct {
 	counter uint32
 	state   *envelope.Replay // nil for History
 	acked   atomic.Bool
-	mark    *byte // of the body, in inflight
+	mark    *byte  // of the body, in inflight
+	routed  string // the topic by which go-micro's server chooses the subscriber
 }
 
 // Topic returns the topic that it was published on.

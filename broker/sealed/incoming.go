@@ -36,7 +36,7 @@ type opened struct {
 // incoming holds the epochs that were opened. Whoever is in was named by a rule and has
 // proved who it is; which messages were handled is not known here.
 type incoming struct {
-	junk junkLimit
+	effort effort
 
 	mu      sync.RWMutex
 	epochs  map[[envelope.EpochIDSize]byte]*opened
@@ -45,7 +45,7 @@ type incoming struct {
 
 func newIncoming() *incoming {
 	return &incoming{
-		junk:    newJunkLimit(),
+		effort:  newEffort(),
 		epochs:  make(map[[envelope.EpochIDSize]byte]*opened),
 		senders: make(map[string]*list.List),
 	}
@@ -126,7 +126,7 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 		return o, claimed, nil
 	}
 	if e.Header == nil {
-		return nil, "", tryAgain(ReasonNotRecipient, errors.New("sealed: of an epoch that is not known here"))
+		return nil, "", reject(ReasonNotRecipient, errors.New("sealed: of an epoch that is not known here, and that it does not bring"))
 	}
 	h, err := envelope.ParseHeader(e.Header)
 	if err != nil {
@@ -149,14 +149,15 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 	if !h.Addressed(own...) {
 		return nil, h.Sender, envelope.ErrNotRecipient
 	}
-	if !in.junk.room(h.Sender, now) {
-		return nil, h.Sender, tryAgain(ReasonLimit, errors.New("sealed: too many epochs that did not verify: new ones are refused for a moment"))
+	if !in.effort.room(h.Sender, now) {
+		return nil, h.Sender, tryAgain(ReasonLimit, errors.New("sealed: too many epochs that are not known here, or did not verify: they are refused for a moment"))
 	}
 	o, err := unwrap(l, from, h, e, own, now)
 	if err != nil {
-		in.junk.count(h.Sender, now)
+		in.effort.spend(h.Sender, costOfJunk, now)
 		return nil, h.Sender, err
 	}
+	in.effort.spend(h.Sender, 1, now)
 	l.report.broker.counts.opened.Add(1)
 	return in.add(o), h.Sender, nil
 }

@@ -62,7 +62,7 @@ func SubscriberWrapper(b broker.Broker) server.SubscriberWrapper {
 			if sealed != nil {
 				e = sealed.inflight.of(m.Body())
 			}
-			if e == nil {
+			if e == nil || m.Topic() != e.routed {
 				if sealed != nil {
 					sealed.smuggled(m)
 				}

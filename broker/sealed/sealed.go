@@ -83,6 +83,7 @@ func (b *sealedBroker) Init(opts ...broker.Option) error {
 		b.mu.Lock()
 		b.opts = was
 		b.mu.Unlock()
+		b.restart() // somebody may have begun with what was refused
 		return err
 	}
 	if len(opts) > 0 {
@@ -117,13 +118,15 @@ func (b *sealedBroker) String() string { return b.inner.String() }
 // Connect connects the inner broker. A configuration that is not in order is an error
 // before anything is connected.
 func (b *sealedBroker) Connect() error {
-	if _, err := b.use(); err != nil {
-		return err
+	b.setConnected(true) // before use, which loads an identity only then
+	_, err := b.use()
+	if err == nil {
+		err = b.inner.Connect()
 	}
-	if err := b.inner.Connect(); err != nil {
-		return err
+	if err != nil {
+		b.setConnected(false)
+		return errors.Join(err, b.release())
 	}
-	b.setConnected(true)
 	return nil
 }
 
@@ -131,15 +134,20 @@ func (b *sealedBroker) Connect() error {
 func (b *sealedBroker) Disconnect() error {
 	err := b.inner.Disconnect()
 	b.setConnected(false)
+	return errors.Join(err, b.release())
+}
+
+// release lets go of what was made for a connection.
+func (b *sealedBroker) release() error {
 	b.restart()
 	b.mu.Lock()
 	env := b.env
 	b.env = nil
 	b.mu.Unlock()
-	if env != nil {
-		err = errors.Join(err, env.Close())
+	if env == nil {
+		return nil
 	}
-	return err
+	return env.Close()
 }
 
 func (b *sealedBroker) setConnected(is bool) {
@@ -188,6 +196,9 @@ func (b *sealedBroker) identity() (*identity.Identity, error) {
 		return id, nil
 	case b.env != nil:
 		return b.env, nil
+	case !b.connected:
+		// Who Disconnects lets go of it; nobody else would.
+		return nil, errors.New("sealed: not connected: call Connect first")
 	}
 	id, err := identity.FromEnv()
 	if err != nil {

@@ -162,6 +162,7 @@ func room(inner broker.Event, e *envelope.Envelope) []byte {
 // the publisher used client.WithExchange.)
 func routed(l *live, o *opened, ev *event) error {
 	to := ev.message.Header[headers.Message]
+	ev.routed = to
 	if to == ev.topic {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package sealed
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -42,12 +41,9 @@ func (o *opened) introduce(l *live, h *envelope.Header, now time.Time) (until ti
 }
 
 func (o *opened) readCard(l *live, h *envelope.Header, now time.Time) error {
-	// Certificates are parts of what they were read from, and outlive the message, whose
-	// memory is the inner broker's.
-	credential := bytes.Clone(h.Credential)
-	card, err := l.id.OpenCard(credential, now)
+	card, err := l.id.OpenCard(h.Credential, now)
 	if errors.Is(err, identity.ErrExpired) && h.Created.Before(now) {
-		card, err = l.id.OpenCard(credential, h.Created)
+		card, err = l.id.OpenCard(h.Credential, h.Created)
 	}
 	if err != nil {
 		return badCard(err)
