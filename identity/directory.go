@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-signet/signet/internal/keys"
@@ -27,6 +28,7 @@ const (
 type Directory struct {
 	home    string
 	changes notifier
+	version atomic.Uint64
 
 	mu        sync.RWMutex
 	addresses map[string]map[string]time.Time // address → peer ID → until
@@ -55,7 +57,7 @@ func (d *Directory) Bind(addr, peerID string, until time.Time) error {
 	changed, err := d.bind(addr, peerID, until)
 	d.mu.Unlock()
 	if changed {
-		d.changes.notify()
+		d.changed()
 	}
 	return err
 }
@@ -107,7 +109,7 @@ func (d *Directory) Unbind(addr, peerID string) {
 	changed := d.unbind(addr, peerID)
 	d.mu.Unlock()
 	if changed {
-		d.changes.notify()
+		d.changed()
 	}
 }
 
@@ -144,6 +146,16 @@ func (d *Directory) Bound(addr string) (peerIDs []string, known bool) {
 	}
 	slices.Sort(peerIDs)
 	return peerIDs, len(peerIDs) > 0
+}
+
+// Version counts the changes that OnChange tells of. It has gone up when what made a
+// change returns, so that whoever keeps what the directory said can ask whether it
+// still says so.
+func (d *Directory) Version() uint64 { return d.version.Load() }
+
+func (d *Directory) changed() {
+	d.version.Add(1)
+	d.changes.notify()
 }
 
 // OnChange calls f after entries were made, prolonged or removed, on the terms of

@@ -347,3 +347,30 @@ func TestDirectoryZeroValue(t *testing.T) {
 		t.Errorf("keys of no trust domain: %v", got)
 	}
 }
+
+// TestDirectoryVersion: it has gone up when a change returns, and only then.
+func TestDirectoryVersion(t *testing.T) {
+	a := newAuthority(t, domain)
+	d, peer := issue(t, a, "a").Directory(), issue(t, a, "b")
+	key := peer.BoxKeys()[0].PublicKey().Bytes()
+	until := time.Now().Add(time.Hour)
+	add := func() { _ = d.AddKeys(peer.ID(), key, until) }
+	for _, step := range []struct {
+		what    string
+		f       func()
+		changes bool
+	}{
+		{"AddKeys", add, true},
+		{"AddKeys again", add, false},
+		{"KeysOf", func() { d.KeysOf(peer.ID()) }, false},
+		{"Bind", func() { _ = d.Bind("127.0.0.1:1", peer.ID(), until) }, true},
+		{"RemoveKey", func() { d.RemoveKey(peer.ID(), key) }, true},
+		{"RemoveKey again", func() { d.RemoveKey(peer.ID(), key) }, false},
+	} {
+		before := d.Version()
+		step.f()
+		if changed := d.Version() != before; changed != step.changes {
+			t.Errorf("%s: the version has changed: %v, want %v", step.what, changed, step.changes)
+		}
+	}
+}

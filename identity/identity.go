@@ -97,6 +97,13 @@ func (id *Identity) vouches(chain []*x509.Certificate) bool {
 	return err == nil
 }
 
+// Err says why the identity cannot be used: that it is nil, a zero value, or closed. It
+// says nothing of the time of its certificate.
+func (id *Identity) Err() error {
+	_, err := id.current()
+	return err
+}
+
 // ID returns the SPIFFE ID, spiffe://<trust domain>/<service>, "" for a zero value.
 func (id *Identity) ID() string { return id.Peer().ID }
 

@@ -3,6 +3,7 @@ package identity_test
 import (
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -369,5 +370,25 @@ func TestOutsideKeys(t *testing.T) {
 			}
 			handshake(t, id, judge)
 		})
+	}
+}
+
+// TestErr: it says why an identity cannot be used.
+func TestErr(t *testing.T) {
+	var none *identity.Identity
+	for name, id := range map[string]*identity.Identity{"nil": none, "zero": new(identity.Identity)} {
+		if err := id.Err(); !errors.Is(err, identity.ErrNoIdentity) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	id := issue(t, newAuthority(t, domain), "a")
+	if err := id.Err(); err != nil {
+		t.Errorf("open: %v", err)
+	}
+	if err := id.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := id.Err(); !errors.Is(err, identity.ErrClosed) {
+		t.Errorf("closed: %v", err)
 	}
 }

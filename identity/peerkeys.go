@@ -142,7 +142,7 @@ func (d *Directory) addPair(peerID string, entry keyEntry) error {
 	changed, err := d.enterPair(peerID, entry)
 	d.mu.Unlock()
 	if changed {
-		d.changes.notify()
+		d.changed()
 	}
 	return err
 }
@@ -210,7 +210,7 @@ func (d *Directory) remove(peerID string, which func(*keyEntry) bool) {
 	gone := d.dropKeys(peerID, which)
 	d.mu.Unlock()
 	if gone {
-		d.changes.notify()
+		d.changed()
 	}
 }
 
@@ -331,6 +331,6 @@ func (d *Directory) recheck(vouched func(chain []*x509.Certificate) bool) {
 	}
 	d.mu.Unlock()
 	if changed {
-		d.changes.notify()
+		d.changed()
 	}
 }

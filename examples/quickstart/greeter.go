@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/go-signet/signet/codec/encrypted"
 	"github.com/go-signet/signet/identity"
 	"go-micro.dev/v4/metadata"
 	"go-micro.dev/v4/server"
@@ -55,6 +56,8 @@ func (g *Greeter) note(ctx context.Context, endpoint, name string) {
 	g.calls.Add(1)
 	caller := "somebody unknown"
 	if peer, ok := identity.PeerFromContext(ctx); ok {
+		caller = peer.ID
+	} else if peer, ok := encrypted.Caller(ctx); ok {
 		caller = peer.ID
 	}
 	g.lastCaller.Store(&caller)

@@ -47,6 +47,7 @@ func chapters() []chapter {
 		{"Attacks from inside", insidersChapter},
 		{"Attacks through the registry", registryChapter},
 		{"Events, through a broker that nobody trusts", eventsChapter},
+		{"Calls through a proxy", codecChapter},
 		{"What an observer of the wire sees", wireChapter},
 		{"How fast", speedChapter},
 	}

@@ -20,6 +20,7 @@ const (
 	labelTag     = "signet/envelope/v1 tag\x00"
 	labelPQ      = "signet/envelope/v1 pq\x00"     // HPKE's info and exporter context
 	labelKeyID   = "signet/envelope/v1 key id\x00" // before what SHA-256 digests
+	labelExport  = "signet/envelope/v1 export\x00"
 )
 
 type key = [keySize]byte
@@ -83,7 +84,12 @@ func payloads(suite Suite, secret key, epoch [EpochIDSize]byte) (cipher.AEAD, er
 	if err != nil {
 		return nil, err
 	}
-	switch suite {
+	return suite.AEAD(k)
+}
+
+// AEAD returns the cipher of the suite's payloads, with a key.
+func (s Suite) AEAD(k [keySize]byte) (cipher.AEAD, error) {
+	switch s {
 	case AES256GCM, PQAES256GCM:
 		block, err := aes.NewCipher(k[:])
 		if err != nil {
@@ -93,7 +99,7 @@ func payloads(suite Suite, secret key, epoch [EpochIDSize]byte) (cipher.AEAD, er
 	case ChaCha20Poly1305, PQChaCha20Poly1305:
 		return chacha20poly1305.New(k[:])
 	}
-	return nil, fmt.Errorf("%w: suite %d", ErrSuite, suite)
+	return nil, fmt.Errorf("%w: suite %d", ErrSuite, s)
 }
 
 func derive(secret, salt, info []byte) (k key, err error) {

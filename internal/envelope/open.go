@@ -27,6 +27,8 @@ type Reader struct {
 	index  int    // of our key
 	aead   cipher.AEAD
 	proofs proofs
+
+	exporter key
 }
 
 // maxTries is how many grants are tried with one key. Key ids are short, so that two
@@ -129,6 +131,9 @@ func unwrap(e *Envelope, h *Header, index int, ownID string, own OwnKey) (*Reade
 		return nil, err
 	}
 	if r.aead, err = payloads(h.Suite, secret, id); err != nil {
+		return nil, err
+	}
+	if r.exporter, err = derive(secret[:], id[:], []byte(labelExport)); err != nil {
 		return nil, err
 	}
 	if h.Mode == Tagged {

@@ -51,6 +51,8 @@ type Epoch struct {
 	aead    cipher.AEAD
 	proofs  proofs
 	counter atomic.Uint32
+
+	exporter key
 }
 
 // NewEpoch makes an epoch with a key from random, and of an ephemeral key pair that
@@ -73,6 +75,9 @@ func NewEpoch(p *Params, random io.Reader) (*Epoch, error) {
 		return nil, err
 	}
 	if e.aead, err = payloads(h.Suite, secret, e.id); err != nil {
+		return nil, err
+	}
+	if e.exporter, err = derive(secret[:], e.id[:], []byte(labelExport)); err != nil {
 		return nil, err
 	}
 	for _, r := range p.Recipients {

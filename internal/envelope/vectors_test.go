@@ -283,7 +283,7 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("the first %d bytes of HMAC-SHA-256", tagSize),
 		strings.TrimSuffix(labelWrap, "\x00"), strings.TrimSuffix(labelCommit, "\x00"),
 		strings.TrimSuffix(labelPayload, "\x00"), strings.TrimSuffix(labelTag, "\x00"),
-		strings.TrimSuffix(labelPQ, "\x00"), strings.TrimSuffix(labelKeyID, "\x00"),
+		strings.TrimSuffix(labelPQ, "\x00"), strings.TrimSuffix(labelKeyID, "\x00"), strings.TrimSuffix(labelExport, "\x00"),
 	} {
 		if !strings.Contains(page, line) {
 			t.Errorf("the page lacks %q", line)

@@ -1,0 +1,403 @@
+package encrypted
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/envelope"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+)
+
+// inbox has the epochs of others that we know.
+type inbox struct {
+	limit   *rate.Limiter
+	admits  singleflight.Group
+	budget  *envelope.Budget
+	mu      sync.RWMutex
+	epochs  map[[envelope.EpochIDSize]byte]*received
+	senders map[string]*senderState
+	swept   time.Time
+}
+
+// senderState is what one sender takes.
+type senderState struct {
+	epochs int
+	budget *envelope.Budget
+}
+
+func (in *inbox) init() {
+	in.limit = rate.NewLimiter(MaxNewEpochs, 2*MaxNewEpochs)
+	in.budget = envelope.NewBudget(MaxReplayMemory/envelope.PageSize, nil)
+	in.epochs = make(map[[envelope.EpochIDSize]byte]*received)
+	in.senders = make(map[string]*senderState)
+}
+
+// received is an epoch of somebody else.
+type received struct {
+	reader  *envelope.Reader
+	chain   []*x509.Certificate // that came with it; nil if the peer directory knows the key
+	verdict atomic.Pointer[verdict]
+	answers atomic.Pointer[answerKey]
+
+	mu     sync.Mutex
+	replay *envelope.Replay
+	used   time.Time
+	gone   bool // its replay window is forgotten
+}
+
+// verdict is who the sender is, or why it is not to be trusted, as long as nothing has
+// changed.
+type verdict struct {
+	peer                *identity.Peer
+	until               time.Time
+	err                 error
+	generation, version uint64
+}
+
+// openedMessage is a message that verified.
+type openedMessage struct {
+	*envelope.Envelope
+	from *received
+	peer *identity.Peer
+	time time.Time
+	body []byte
+	// space is what body is part of: whoever is done with it may give it back.
+	space *[]byte
+}
+
+// open opens an envelope for a use: scope is what the epoch must be for. That of events
+// is any that begins with scopeEvent.
+func (e *engine) open(data []byte, scope, topic string, now time.Time) (*openedMessage, error) {
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	env, err := envelope.Parse(data)
+	if err != nil {
+		if len(data) < 4 || string(data[:4]) != "SGNE" {
+			return nil, reject(Clear, "%w", err)
+		}
+		return nil, err
+	}
+	r := e.in.get(env.Epoch)
+	if r == nil {
+		if r, err = e.admit(env, scope, now); err != nil {
+			return nil, err
+		}
+	}
+	return e.openWith(r, env, scope, topic, now)
+}
+
+// openWith opens an envelope of an epoch that is known.
+func (e *engine) openWith(r *received, env *envelope.Envelope, scope, topic string, now time.Time) (*openedMessage, error) {
+	if !inScope(r.reader.Header.Scope, scope) {
+		return nil, reject(Misdirected, "sealed for %s, not for %s", quote(r.reader.Header.Scope), quote(scope))
+	}
+	v := e.verdictOf(r, now)
+	if v.err != nil {
+		return nil, v.err
+	}
+	space := takeSpace()
+	if need := env.Size(); cap(*space) < need {
+		*space = make([]byte, 0, need)
+	}
+	opened, err := r.reader.Open(*space, env, topic, nil, nil)
+	if err != nil {
+		giveSpace(space)
+		return nil, &rejected{reasonOf(err), err, *v.peer}
+	}
+	return &openedMessage{Envelope: env, from: r, peer: v.peer, time: opened.Time, body: opened.Body, space: space}, nil
+}
+
+func inScope(scope, want string) bool {
+	if want == scopeEvent {
+		return strings.HasPrefix(scope, want)
+	}
+	return scope == want
+}
+
+// fresh decides whether a message was sealed recently.
+func (e *engine) fresh(m *openedMessage, maxAge time.Duration, now time.Time) error {
+	h := m.from.reader.Header
+	switch {
+	case m.time.After(now.Add(ClockSkew)):
+		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
+	case now.Sub(m.time) > maxAge:
+		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
+	case m.time.After(h.NotAfter.Add(time.Second)):
+		return &rejected{Stale, stamped("sealed at %s, with an epoch that ended at %s", m.time, h.NotAfter), *m.peer}
+	}
+	return nil
+}
+
+// openOnce opens a request that is recent and was not accepted before. A process that
+// starts anew has forgotten what it accepted, and so accepts nothing from before.
+func (e *engine) openOnce(data []byte, scope, topic string, now time.Time) (*openedMessage, error) {
+	for {
+		m, err := e.open(data, scope, topic, now)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.fresh(m, e.o.maxAge, now); err != nil {
+			return nil, err
+		}
+		if m.time.Before(e.begun.Truncate(time.Microsecond)) {
+			return nil, &rejected{Stale, stamped("sealed at %s, and this process began at %s", m.time, e.begun), *m.peer}
+		}
+		switch state, gone := m.from.begin(m.Counter, now); {
+		case gone: // forgotten meanwhile: the epoch is new again
+		case state == envelope.NoRoom:
+			return nil, &rejected{Limit, errors.New("the replay window has no room: see MaxReplayMemory"), *m.peer}
+		case state != envelope.Unseen:
+			return nil, &rejected{Replay, errors.New("it was accepted before"), *m.peer}
+		default:
+			return m, nil
+		}
+	}
+}
+
+// stamped is an error with two times in it.
+func stamped(format string, a, b time.Time) error {
+	const layout = "2006-01-02T15:04:05.000Z"
+	return fmt.Errorf(format, a.UTC().Format(layout), b.UTC().Format(layout))
+}
+
+// id is the epoch's.
+func (r *received) id() [envelope.EpochIDSize]byte { return r.reader.ID() }
+
+// handled marks a message that needs no replay window, so that those around it need
+// none either.
+func (r *received) handled(counter uint32, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.gone {
+		r.replay.Handled(counter)
+		r.used = now
+	}
+}
+
+// begin marks a message as handled, and returns what it was.
+func (r *received) begin(counter uint32, now time.Time) (state envelope.State, gone bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.gone {
+		return 0, true
+	}
+	if state = r.replay.Begin(counter); state == envelope.Unseen {
+		r.replay.End(counter, true)
+		r.used = now
+	}
+	return state, false
+}
+
+func (in *inbox) get(id [envelope.EpochIDSize]byte) *received {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	return in.epochs[id]
+}
+
+// admit decides about an epoch that is new, once for all who bring it at the same time.
+func (e *engine) admit(env *envelope.Envelope, scope string, now time.Time) (*received, error) {
+	if env.Header == nil {
+		return nil, reject(UnknownEpoch, "the epoch is not known here, and did not come along")
+	}
+	h, err := envelope.ParseHeader(env.Header)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.plausible(h, scope, now); err != nil {
+		return nil, err
+	}
+	key := string(env.Epoch[:]) + string(env.Header) + string(env.Grants)
+	r, err, _ := e.in.admits.Do(key, func() (any, error) {
+		if r := e.in.get(env.Epoch); r != nil {
+			return r, nil
+		}
+		if !e.in.limit.Allow() {
+			return nil, reject(Limit, "more than %d new epochs a second", MaxNewEpochs)
+		}
+		return e.unwrap(env, h, now)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.(*received), nil
+}
+
+// longestEpoch is how long an epoch of others may last.
+const longestEpoch = 24 * time.Hour
+
+// plausible refuses an epoch for what it says, before any public-key operation.
+func (e *engine) plausible(h *envelope.Header, scope string, now time.Time) error {
+	switch {
+	case !inScope(h.Scope, scope):
+		return reject(Misdirected, "sealed for %s, not for %s", quote(h.Scope), quote(scope))
+	case h.Mode == envelope.Signed:
+		return reject(Suite, "signed messages are not for a codec")
+	case e.o.requirePQ && !h.Suite.PQ():
+		return reject(Suite, "suite %d is no post-quantum one", h.Suite)
+	case h.Created.After(now.Add(ClockSkew)):
+		return reject(Stale, "%w", stamped("the epoch begins at %s, now is %s", h.Created, now))
+	case now.Sub(h.NotAfter) > max(e.o.maxAge, e.o.eventAge), h.NotAfter.Sub(h.Created) > longestEpoch:
+		return reject(Stale, "%w", stamped("the epoch ends at %s, now is %s", h.NotAfter, now))
+	}
+	return nil
+}
+
+// unwrap proves the sender of an epoch, opens it and makes it known.
+func (e *engine) unwrap(env *envelope.Envelope, h *envelope.Header, now time.Time) (*received, error) {
+	r := new(received)
+	var v *verdict
+	if len(h.Credential) > 0 {
+		generation := e.id.Generation()
+		card, err := e.id.OpenCard(h.Credential, now)
+		if err != nil {
+			return nil, reject(Sender, "%w", err)
+		}
+		if card.Peer.ID != h.Sender || !slices.ContainsFunc(card.Keys, func(k identity.SealPublicKey) bool { return bytes.Equal(k.X25519.Bytes(), h.SenderKey) }) {
+			return nil, reject(Sender, "the card is of %s, or of other keys; the sender says that it is %s", card.Peer.ID, quote(h.Sender))
+		}
+		r.chain = card.Chain
+		v = &verdict{peer: &card.Peer, until: card.NotAfter, generation: generation}
+	} else {
+		v = e.holder(h.Sender, h.SenderKey)
+	}
+	if v.err != nil {
+		return nil, v.err
+	}
+	r.verdict.Store(v)
+	reader, err := envelope.Unwrap(env, h, e.id.ID(), e.ownKeys()...)
+	if err != nil {
+		return nil, &rejected{reasonOf(err), err, *v.peer}
+	}
+	r.reader = reader
+	r.used = now
+	k, err := newAnswerKey(reader)
+	if err != nil {
+		return nil, err
+	}
+	r.answers.Store(k)
+	return e.in.add(env.Epoch, r, now, e.o.maxAge)
+}
+
+// holder asks the peer directory whose a key is.
+func (e *engine) holder(sender string, key []byte) *verdict {
+	v := &verdict{version: e.id.Directory().Version(), generation: e.id.Generation()}
+	peer, until, known := e.id.Directory().Holder(sender, key)
+	v.peer, v.until = &peer, until
+	if !known {
+		v.err = reject(Sender, "the peer directory knows no such key of %s", quote(sender))
+	}
+	return v
+}
+
+// verdictOf returns who the sender of a known epoch is, and asks again when trust, or
+// the peer directory, has changed.
+func (e *engine) verdictOf(r *received, now time.Time) *verdict {
+	v := r.verdict.Load()
+	generation := e.id.Generation()
+	switch {
+	case v.generation == generation && (r.chain != nil || v.version == e.id.Directory().Version()):
+	case r.chain == nil:
+		v = e.holder(r.reader.Header.Sender, r.reader.Header.SenderKey)
+		r.verdict.Store(v)
+	default:
+		peer, until, err := e.id.Verify(r.chain)
+		if err != nil {
+			peer, err = *v.peer, &rejected{Sender, err, *v.peer}
+		}
+		v = &verdict{peer: &peer, until: until, err: err, generation: generation}
+		r.verdict.Store(v)
+	}
+	if v.err == nil && !now.Before(v.until) {
+		return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
+	}
+	return v
+}
+
+// add makes an epoch known. If it is known already, that one counts.
+func (in *inbox) add(id [envelope.EpochIDSize]byte, r *received, now time.Time, maxAge time.Duration) (*received, error) {
+	sender := r.reader.Header.Sender
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if known := in.epochs[id]; known != nil {
+		return known, nil
+	}
+	if in.full(sender) || now.Sub(in.swept) > time.Minute {
+		in.sweep(now, maxAge)
+	}
+	if in.full(sender) {
+		return nil, &rejected{Limit, fmt.Errorf("more than %d epochs, or %d of this sender, within %v", MaxEpochs, MaxSenderEpochs, maxAge), *r.verdict.Load().peer}
+	}
+	s := in.senders[sender]
+	if s == nil {
+		s = &senderState{budget: envelope.NewBudget(MaxSenderReplayMemory/envelope.PageSize, in.budget)}
+		in.senders[sender] = s
+	}
+	s.epochs++
+	r.replay = envelope.NewReplay(s.budget)
+	in.epochs[id] = r
+	return r, nil
+}
+
+func (in *inbox) full(sender string) bool {
+	s := in.senders[sender]
+	return len(in.epochs) >= MaxEpochs || s != nil && s.epochs >= MaxSenderEpochs
+}
+
+// sweep forgets epochs of which nothing was accepted for so long that all that was
+// accepted would be too old by now: so nothing can be replayed. It runs once a second
+// at most.
+func (in *inbox) sweep(now time.Time, maxAge time.Duration) {
+	if now.Sub(in.swept) < time.Second {
+		return
+	}
+	in.swept = now
+	for id, r := range in.epochs {
+		if !r.forget(now, maxAge+2*ClockSkew) {
+			continue
+		}
+		delete(in.epochs, id)
+		sender := r.reader.Header.Sender
+		if s := in.senders[sender]; s != nil {
+			if s.epochs--; s.epochs == 0 {
+				delete(in.senders, sender)
+			}
+		}
+	}
+}
+
+func (r *received) forget(now time.Time, idle time.Duration) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.used) <= idle {
+		return false
+	}
+	r.gone = true
+	r.replay.Release()
+	return true
+}
+
+// answer appends an answer to dst.
+func (r *received) answer(dst []byte, q *question, kind byte, text string, data []byte) ([]byte, error) {
+	for {
+		k := r.answers.Load()
+		out, err := k.seal(dst, q, kind, text, data)
+		if out != nil || err != nil {
+			return out, err
+		}
+		next, err := newAnswerKey(r.reader) // the other has sealed 2^32 answers
+		if err != nil {
+			return nil, err
+		}
+		r.answers.CompareAndSwap(k, next)
+	}
+}

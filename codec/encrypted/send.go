@@ -1,0 +1,336 @@
+package encrypted
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/ecdh"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/envelope"
+	"golang.org/x/sys/cpu"
+)
+
+// How long an epoch of ours is used, and for how many messages. The peer has to keep a
+// replay window as long.
+const (
+	epochLifetime = time.Hour
+	epochMessages = 1 << 18
+	maxSalts      = 1024 // of answers, that an epoch remembers
+)
+
+// outbox has the epochs that we seal with, one for each scope.
+type outbox struct {
+	mu                      sync.RWMutex
+	calls, events, messages map[string]*outgoing // by what follows in the scope
+
+	cardMu         sync.Mutex
+	card           []byte
+	cardGeneration uint64
+	cardUntil      time.Time
+}
+
+// outgoing makes the epochs of one scope, one after the other.
+type outgoing struct {
+	scope string
+	names []string // of the services that can open them
+	mu    sync.Mutex
+	now   atomic.Pointer[sending]
+}
+
+// sending is an epoch in use.
+type sending struct {
+	epoch *envelope.Epoch
+	suite envelope.Suite
+	// What it was made of: it is used as long as nothing of that has changed.
+	version, generation uint64
+	until               time.Time
+
+	salts  sync.Map // [saltSize]byte → cipher.AEAD, of answers that have verified
+	salted atomic.Int32
+}
+
+// of returns the epochs of a scope, which names can open.
+func (o *outbox) of(scopes *map[string]*outgoing, scope, name string, names func() []string) *outgoing {
+	o.mu.RLock()
+	found := (*scopes)[name]
+	o.mu.RUnlock()
+	if found != nil {
+		return found
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if found = (*scopes)[name]; found == nil {
+		found = &outgoing{scope: scope + name, names: names()}
+		if *scopes == nil {
+			*scopes = make(map[string]*outgoing)
+		}
+		(*scopes)[name] = found
+	}
+	return found
+}
+
+// sendCall returns the epochs of calls to a service.
+func (e *engine) sendCall(service string) (*outgoing, error) {
+	if service == "" {
+		return nil, fmt.Errorf("%w: the request names no service", ErrNoKeys)
+	}
+	return e.out.of(&e.out.calls, scopeCall, service, func() []string { return []string{service} }), nil
+}
+
+// sendEvent returns the epochs of events of a topic.
+func (e *engine) sendEvent(topic string) (*outgoing, error) {
+	if topic == "" {
+		return nil, fmt.Errorf("%w: the event has no topic", ErrNoKeys)
+	}
+	return e.out.of(&e.out.events, scopeEvent, topic, func() []string {
+		if services, ok := e.o.subscribers[topic]; ok {
+			return services
+		}
+		return []string{topic}
+	}), nil
+}
+
+// sealed is a message and the epoch that it was sealed with.
+type sealed struct {
+	data []byte
+	with *sending
+}
+
+// seal appends a sealed message to dst, with the epoch that is in force. The epoch
+// comes along unless it is known to those who get the message.
+func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known *sending) (sealed, error) {
+	m := envelope.Message{Topic: topic, Time: time.Now(), Body: body}
+	var random [envelope.RandomSize]byte
+	rand.Read(random[:])
+	for range 3 { // an epoch may be used up by others
+		s, err := e.current(o, m.Time)
+		if err != nil {
+			return sealed{}, err
+		}
+		data, err := s.epoch.Seal(dst, &m, random, s != known)
+		switch {
+		case err == nil:
+			return sealed{data, s}, nil
+		case errors.Is(err, envelope.ErrLimit):
+			return sealed{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
+		case !errors.Is(err, envelope.ErrExhausted):
+			return sealed{}, fmt.Errorf("encrypted: %w", err)
+		}
+		o.now.CompareAndSwap(s, nil)
+	}
+	return sealed{}, fmt.Errorf("encrypted: %w", envelope.ErrExhausted)
+}
+
+// current returns the epoch in force. It takes no public-key operation as long as
+// there is one.
+func (e *engine) current(o *outgoing, now time.Time) (*sending, error) {
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	if s := o.now.Load(); e.good(s, now) {
+		return s, nil
+	}
+	if err := e.lookUp(o.names); err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.now.Load(); e.good(s, now) {
+		return s, nil
+	}
+	s, err := e.newSending(o, now)
+	if err != nil {
+		return nil, err
+	}
+	o.now.Store(s)
+	return s, nil
+}
+
+func (e *engine) good(s *sending, now time.Time) bool {
+	return s != nil && s.version == e.id.Directory().Version() && s.generation == e.id.Generation() && now.Before(s.until)
+}
+
+// lookUp asks the registry for services whose keys are not known.
+func (e *engine) lookUp(names []string) error {
+	if e.o.registry == nil {
+		return nil
+	}
+	for _, name := range names {
+		if len(e.keysOf(name)) > 0 {
+			continue
+		}
+		if _, err := e.o.registry.GetService(name); err != nil {
+			return fmt.Errorf("%w of %s is known, and the registry fails: %w", ErrNoKeys, quote(name), err)
+		}
+	}
+	return nil
+}
+
+// newSending makes an epoch. What changes while it does makes the epoch outdated, and
+// it is made anew.
+func (e *engine) newSending(o *outgoing, now time.Time) (*sending, error) {
+	for range 3 {
+		s, err := e.tryEpoch(o, now)
+		if err != nil || e.good(s, now) {
+			return s, err
+		}
+	}
+	return nil, fmt.Errorf("%w: keys are changing all the time: try again", ErrNoKeys)
+}
+
+func (e *engine) tryEpoch(o *outgoing, now time.Time) (*sending, error) {
+	s := &sending{
+		suite: suite(e.o.postQuantum), version: e.id.Directory().Version(), generation: e.id.Generation(),
+		until: now.Add(epochLifetime),
+	}
+	p := envelope.Params{
+		Suite: s.suite, Sender: e.id.ID(), Scope: o.scope, Created: now, NotAfter: s.until, Most: epochMessages,
+	}
+	own := e.id.BoxKeys()
+	if len(own) == 0 {
+		return nil, e.usable() // closed meanwhile
+	}
+	p.SenderKey = own[0]
+	if end := e.id.Peer().Certificate.NotAfter; end.Before(s.until) {
+		s.until = end
+	}
+	card, err := e.card(s.generation, now) // in any case: an identity that has ended has none
+	if err != nil {
+		return nil, err
+	}
+	if !e.o.omitCard {
+		p.Credential = card
+	}
+	for _, name := range o.names {
+		for _, k := range e.keysOf(name) {
+			if !slices.ContainsFunc(p.Recipients, k.sameKey) {
+				p.Recipients = append(p.Recipients, k.Recipient)
+			}
+			if k.until.Before(s.until) {
+				s.until = k.until
+			}
+		}
+	}
+	if len(p.Recipients) == 0 {
+		kind := ""
+		if e.o.postQuantum {
+			kind = " for post-quantum suites"
+		}
+		return nil, fmt.Errorf("%w%s of %s is known, so nothing was sent: use registry/signed with the same identity on both sides, or give Identity.AddCard the card of the service", ErrNoKeys, kind, quote(strings.Join(o.names, ", ")))
+	}
+	if s.epoch, err = envelope.NewEpoch(&p, rand.Reader); err != nil {
+		return nil, fmt.Errorf("encrypted: an epoch for %s: %w", quote(o.scope), err)
+	}
+	return s, nil
+}
+
+// keyOf is a box key, and until when it is good.
+type keyOf struct {
+	envelope.Recipient
+	until time.Time
+}
+
+func (k *keyOf) sameKey(r envelope.Recipient) bool {
+	return r.Key.Equal(k.Key) && bytes.Equal(r.PQ, k.PQ)
+}
+
+// keysOf gathers the box keys of a service, each once. Our own is in no directory unless
+// a registry has told of us.
+func (e *engine) keysOf(name string) (found []keyOf) {
+	self, directory := e.id.Peer(), e.id.Directory()
+	add := func(id string, key *ecdh.PublicKey, pq []byte, until time.Time) {
+		switch {
+		case !e.o.postQuantum:
+			pq = nil
+		case pq == nil:
+			return
+		}
+		k := keyOf{envelope.Recipient{ID: id, Key: key, PQ: pq}, until}
+		if !slices.ContainsFunc(found, func(have keyOf) bool { return k.sameKey(have.Recipient) }) {
+			found = append(found, k)
+		}
+	}
+	addPeer := func(id string, known []identity.PeerKey) {
+		if own := e.id.SealKeys(); id == self.ID && len(own) > 0 {
+			public := own[0].Public()
+			add(id, public.X25519, public.PQ, self.Certificate.NotAfter)
+		}
+		for _, k := range known {
+			add(k.PeerID, k.Key, k.PQ, k.Until)
+		}
+	}
+	ids, named := e.o.services[name]
+	switch {
+	case named:
+		for _, id := range ids {
+			addPeer(id, directory.KeysOf(id))
+		}
+	case strings.HasPrefix(name, "spiffe://"):
+		addPeer(name, directory.KeysOf(name))
+	default:
+		addPeer("spiffe://"+self.TrustDomain+"/"+name, directory.Keys(name))
+	}
+	return found
+}
+
+// ownKeys are those that open what was sealed to us.
+func (e *engine) ownKeys() (own []envelope.OwnKey) {
+	for _, k := range e.id.SealKeys() {
+		own = append(own, envelope.OwnKey{X25519: k.X25519, PQ: k.PQ})
+	}
+	return own
+}
+
+// card introduces us to services that do not know our key. It is made anew for each
+// generation of the identity, and well before it ends.
+func (e *engine) card(generation uint64, now time.Time) ([]byte, error) {
+	o := &e.out
+	o.cardMu.Lock()
+	defer o.cardMu.Unlock()
+	if o.card != nil && o.cardGeneration == generation && now.Before(o.cardUntil) {
+		return o.card, nil
+	}
+	card, err := e.id.CardWithoutPQ()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoIdentity, err)
+	}
+	o.card, o.cardGeneration, o.cardUntil = card, generation, now.Add(cardAge)
+	return card, nil
+}
+
+// cardAge is how long a card of ours is used. One is good for 90 days, or for as long as
+// the leaf.
+const cardAge = 24 * time.Hour
+
+// suite takes AES where the processor has instructions for it, and for GCM.
+func suite(postQuantum bool) envelope.Suite {
+	aes := cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasGHASH
+	switch {
+	case postQuantum && aes:
+		return envelope.PQAES256GCM
+	case postQuantum:
+		return envelope.PQChaCha20Poly1305
+	case aes:
+		return envelope.AES256GCM
+	}
+	return envelope.ChaCha20Poly1305
+}
+
+// remember keeps the cipher of answers that have verified: one for each process that
+// answers.
+func (s *sending) remember(salt [saltSize]byte, aead cipher.AEAD) {
+	if s.salted.Load() >= maxSalts {
+		return
+	}
+	if _, had := s.salts.LoadOrStore(salt, aead); !had {
+		s.salted.Add(1)
+	}
+}
