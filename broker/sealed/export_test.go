@@ -28,7 +28,7 @@ func UseUp(b broker.Broker, pattern string, random io.Reader, most uint32) {
 			panic(err)
 		}
 		epoch, err := envelope.NewEpoch(&envelope.Params{
-			Suite: suite(r.postQuantum), Sender: l.id.ID(), SenderKey: l.id.BoxKeys()[0], Scope: r.pattern, Recipients: to,
+			Suite: envelope.PreferredSuite(r.postQuantum), Sender: l.id.ID(), SenderKey: l.id.BoxKeys()[0], Scope: r.pattern, Recipients: to,
 			Created: first.from, NotAfter: first.until, Most: most, Credential: card,
 		}, random)
 		if err != nil {

@@ -143,7 +143,7 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 		return nil, h.Sender, err
 	}
 	own := ownKeys(l.id)
-	if len(own) == 0 {
+	if len(own) == 0 { // closed since
 		return nil, h.Sender, tryAgain(ReasonNotRecipient, fmt.Errorf("sealed: %w", identity.ErrClosed))
 	}
 	if !h.Addressed(own...) {
@@ -182,7 +182,7 @@ func checkEpoch(l *live, h *envelope.Header, now time.Time, history bool) error 
 // unwrap makes sure of the sender, and then opens the epoch.
 func unwrap(l *live, from keys.ID, h *envelope.Header, e *envelope.Envelope, own []envelope.OwnKey, now time.Time) (*opened, error) {
 	o := &opened{id: e.Epoch, from: from}
-	v := &vouched{generation: l.id.Generation(), version: l.version.Load()}
+	v := &vouched{generation: l.id.Generation(), version: l.known()}
 	var err error
 	if v.until, err = o.introduce(l, h, now); err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdh"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-signet/signet/internal/envelope"
@@ -14,20 +13,15 @@ import (
 // live is a broker that works: settings, and what was made by them.
 type live struct {
 	*settings
-	// version moves when keys, trust or our own identity may have changed: whatever
-	// rests on these is looked at again.
-	version  atomic.Uint64
 	senders  map[*rule]*sender
 	incoming *incoming
 	home     string // "spiffe://<our trust domain>/"
 	follow   *follower
 	report   *reporter
-	stop     []func()
 }
 
 func newLive(s *settings, connected bool, report *reporter) *live {
 	l := &live{settings: s, senders: make(map[*rule]*sender), incoming: newIncoming(), report: report, home: strings.TrimSuffix(s.self.String(), s.self.Service)}
-	l.version.Store(1)
 	for _, r := range s.rules.all() {
 		if r.mayPublish {
 			l.senders[r] = &sender{rule: r}
@@ -35,17 +29,14 @@ func newLive(s *settings, connected bool, report *reporter) *live {
 	}
 	l.follow = newFollower(s.registry, report)
 	l.follow.enable(connected)
-	changed := func() { l.version.Add(1) }
-	l.stop = []func(){s.id.OnChange(changed), s.id.Directory().OnChange(changed)}
 	return l
 }
 
-func (l *live) close() {
-	for _, stop := range l.stop {
-		stop()
-	}
-	l.follow.close()
-}
+func (l *live) close() { l.follow.close() }
+
+// known counts the changes of the peer directory: what rests on it is looked at again
+// when it moves.
+func (l *live) known() uint64 { return l.id.Directory().Version() }
 
 // recipients returns the box keys of those who can read what is published by a rule,
 // the IDs of those of whom none is known, and when to ask again. After a change of trust

@@ -331,6 +331,7 @@ func TestNarrowerRuleExcludes(t *testing.T) {
 // TestClosed: nothing is made for an identity that is closed.
 func TestClosed(t *testing.T) {
 	s := newScene(t)
+	s.good(t) // an epoch is open
 	s.members["shop"].Close()
 	before := len(s.wire.sent())
 	wantError(t, s.shop.Publish("orders.created", &broker.Message{}), identity.ErrClosed)

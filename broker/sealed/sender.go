@@ -15,7 +15,6 @@ import (
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/envelope"
 	"github.com/go-signet/signet/internal/keys"
-	"golang.org/x/sys/cpu"
 )
 
 // signPurpose is the context of signatures, of rules with Signatures.
@@ -40,18 +39,18 @@ type outgoing struct {
 	generation  uint64 // of our identity
 	from, until time.Time
 
-	version uint64    // of live, when recipients were last looked at
+	version uint64    // of the directory, when recipients were last looked at
 	again   time.Time // when they have to be looked at again
 }
 
 // good reports whether an epoch can be used for a message of this moment.
 func (o *outgoing) good(l *live, now time.Time) bool {
-	return o != nil && o.generation == l.id.Generation() && !now.Before(o.from) && now.Before(o.until) && o.epoch.Left() > 0
+	return o != nil && l.id.Err() == nil && o.generation == l.id.Generation() && !now.Before(o.from) && now.Before(o.until) && o.epoch.Left() > 0
 }
 
 // current returns the epoch for a message of this moment.
 func (s *sender) current(l *live, now time.Time) (*outgoing, error) {
-	if o := s.now.Load(); o.good(l, now) && o.version == l.version.Load() && now.Before(o.again) {
+	if o := s.now.Load(); o.good(l, now) && o.version == l.known() && now.Before(o.again) {
 		return o, nil
 	}
 	return s.renew(l, now)
@@ -60,7 +59,7 @@ func (s *sender) current(l *live, now time.Time) (*outgoing, error) {
 // renew looks at the recipients again, and makes an epoch if they are others, or the
 // last one is at its end.
 func (s *sender) renew(l *live, now time.Time) (*outgoing, error) {
-	next := &outgoing{version: l.version.Load(), generation: l.id.Generation()}
+	next := &outgoing{version: l.known(), generation: l.id.Generation()}
 	own := l.id.BoxKeys()
 	if len(own) == 0 {
 		return nil, fmt.Errorf("sealed: %w", identity.ErrClosed)
@@ -99,7 +98,7 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 			ErrNoRecipients, s.rule.keyKind(), strings.Join(s.rule.subscribers, ", "), keys.Quote(s.rule.pattern))
 	}
 	p := &envelope.Params{
-		Suite: suite(s.rule.postQuantum), Sender: l.id.ID(), SenderKey: own, Scope: s.rule.pattern, Recipients: to,
+		Suite: envelope.PreferredSuite(s.rule.postQuantum), Sender: l.id.ID(), SenderKey: own, Scope: s.rule.pattern, Recipients: to,
 		Created: now, NotAfter: now.Add(l.rotate),
 	}
 	// The card is made in any case: an identity that has ended has none.
@@ -126,18 +125,4 @@ func (s *sender) replace(l *live, next *outgoing, own *ecdh.PrivateKey, to []env
 	s.now.Store(next)
 	l.report.broker.counts.epochs.Add(1)
 	return nil
-}
-
-// suite is the one that this processor is fast at.
-func suite(postQuantum bool) envelope.Suite {
-	aes := cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasGHASH
-	switch {
-	case postQuantum && aes:
-		return envelope.PQAES256GCM
-	case postQuantum:
-		return envelope.PQChaCha20Poly1305
-	case aes:
-		return envelope.AES256GCM
-	}
-	return envelope.ChaCha20Poly1305
 }

@@ -79,7 +79,7 @@ func (b *sealedBroker) Subscribe(topic string, h broker.Handler, opts ...broker.
 func (s *subscription) handle(inner broker.Event) error {
 	l, err := s.broker.use()
 	if err != nil {
-		s.broker.report.warnf("%v", err)
+		s.broker.report.warnf("sealed: a message is left to the broker: %v", err)
 		return errRefused
 	}
 	now := time.Now()
@@ -98,6 +98,9 @@ func (s *subscription) handle(inner broker.Event) error {
 // open checks a message in the order that costs least, and opens it. The event is
 // complete, and its replay state Busy, if there is no error.
 func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time) (claimed string, err error) {
+	if err := l.id.Err(); err != nil { // nobody learns of revocations any more
+		return "", tryAgain(ReasonNotRecipient, fmt.Errorf("sealed: %w", err))
+	}
 	if !envelope.IsEnvelope(m.Body) {
 		return "", reject(ReasonUnsealed, errors.New("sealed: it is not sealed"))
 	}

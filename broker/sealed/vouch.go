@@ -16,14 +16,14 @@ const vouchAgain = time.Minute
 // vouched is when it was last made sure that the sender is who it says.
 type vouched struct {
 	generation uint64 // of our identity, whose trust a card is judged by
-	version    uint64 // of live, for a key that the directory has
+	version    uint64 // of the directory, for a key that it has
 	until      time.Time
 }
 
 // stale reports whether a sender has to be made sure of again.
 func (o *opened) stale(l *live, now time.Time) bool {
 	v := o.vouched.Load()
-	return !now.Before(v.until) || v.generation != l.id.Generation() || o.chain == nil && v.version != l.version.Load()
+	return !now.Before(v.until) || v.generation != l.id.Generation() || o.chain == nil && v.version != l.known()
 }
 
 // introduce finds out who holds the sender's key: by the card that the epoch brings, or
@@ -93,7 +93,7 @@ func (o *opened) lookUp(l *live, id string, key []byte, now time.Time) (until ti
 
 // vouch makes sure again of a sender that was known, after a change or a while.
 func (o *opened) vouch(l *live, now time.Time) error {
-	v := vouched{l.id.Generation(), l.version.Load(), now.Add(vouchAgain)}
+	v := vouched{l.id.Generation(), l.known(), now.Add(vouchAgain)}
 	if own := ownKeys(l.id); len(own) > 0 && !o.reader.Uses(own...) {
 		return fmt.Errorf("%w: with a key that is ours no more", envelope.ErrNotRecipient)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/envelope"
-	"golang.org/x/sys/cpu"
 )
 
 // How long an epoch of ours is used, and for how many messages. The peer has to keep a
@@ -188,7 +187,7 @@ func (e *engine) newSending(o *outgoing, now time.Time) (*sending, error) {
 
 func (e *engine) tryEpoch(o *outgoing, now time.Time) (*sending, error) {
 	s := &sending{
-		suite: suite(e.o.postQuantum), version: e.id.Directory().Version(), generation: e.id.Generation(),
+		suite: envelope.PreferredSuite(e.o.postQuantum), version: e.id.Directory().Version(), generation: e.id.Generation(),
 		until: now.Add(epochLifetime),
 	}
 	p := envelope.Params{
@@ -309,20 +308,6 @@ func (e *engine) card(generation uint64, now time.Time) ([]byte, error) {
 // cardAge is how long a card of ours is used. One is good for 90 days, or for as long as
 // the leaf.
 const cardAge = 24 * time.Hour
-
-// suite takes AES where the processor has instructions for it, and for GCM.
-func suite(postQuantum bool) envelope.Suite {
-	aes := cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL || cpu.S390X.HasAES && cpu.S390X.HasGHASH
-	switch {
-	case postQuantum && aes:
-		return envelope.PQAES256GCM
-	case postQuantum:
-		return envelope.PQChaCha20Poly1305
-	case aes:
-		return envelope.AES256GCM
-	}
-	return envelope.ChaCha20Poly1305
-}
 
 // remember keeps the cipher of answers that have verified: one for each process that
 // answers.
