@@ -23,7 +23,9 @@
 // accepts it once, and can make a call fail. All replicas of a service can read its
 // requests and answer them. Events that are not under BrokerSeals can be replayed within
 // EventAge; use broker/sealed. Who steals a service's box key can read what is sealed to
-// it until it is replaced and, with what was recorded, what was sealed before.
+// it until it is replaced and, with what was recorded, what was sealed before. An epoch
+// that a service has opened stays open until it ends, which is an hour with clients of
+// this package, although the box key that it was sealed to is withdrawn meanwhile.
 //
 // Keys. X25519 box keys of the identities agree on a key for each client, service and
 // hour; see spec/codec.md. There is no public-key operation for a call but the first.

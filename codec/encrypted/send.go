@@ -44,16 +44,30 @@ type outgoing struct {
 	now   atomic.Pointer[sending]
 }
 
-// sending is an epoch in use.
+// sending is an epoch in use, as long as nothing of what it rests on has changed.
 type sending struct {
-	epoch *envelope.Epoch
-	suite envelope.Suite
-	// What it was made of: it is used as long as nothing of that has changed.
+	*made
 	version, generation uint64
 	until               time.Time
+}
+
+// made is an epoch, and what it was made of.
+type made struct {
+	epoch      *envelope.Epoch
+	suite      envelope.Suite
+	generation uint64
+	recipients []envelope.Recipient
+	end        time.Time
 
 	salts  sync.Map // [saltSize]byte → cipher.AEAD, of answers that have verified
 	salted atomic.Int32
+}
+
+// serves reports whether an epoch will do for these recipients and this moment.
+func (m *made) serves(generation uint64, to []envelope.Recipient, now time.Time) bool {
+	return m.generation == generation && now.Before(m.end) && m.epoch.Left() > 0 && slices.EqualFunc(m.recipients, to, func(a, b envelope.Recipient) bool {
+		return a.ID == b.ID && a.Key.Equal(b.Key) && bytes.Equal(a.PQ, b.PQ)
+	})
 }
 
 // of returns the epochs of a scope, which names can open.
@@ -114,7 +128,7 @@ func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known 
 		if err != nil {
 			return sealed{}, err
 		}
-		data, err := s.epoch.Seal(dst, &m, random, s != known)
+		data, err := s.epoch.Seal(dst, &m, random, known == nil || s.epoch != known.epoch)
 		switch {
 		case err == nil:
 			return sealed{data, s}, nil
@@ -123,7 +137,6 @@ func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known 
 		case !errors.Is(err, envelope.ErrExhausted):
 			return sealed{}, fmt.Errorf("encrypted: %w", err)
 		}
-		o.now.CompareAndSwap(s, nil)
 	}
 	return sealed{}, fmt.Errorf("encrypted: %w", envelope.ErrExhausted)
 }
@@ -154,7 +167,7 @@ func (e *engine) current(o *outgoing, now time.Time) (*sending, error) {
 }
 
 func (e *engine) good(s *sending, now time.Time) bool {
-	return s != nil && s.version == e.id.Directory().Version() && s.generation == e.id.Generation() && now.Before(s.until)
+	return s != nil && s.epoch.Left() > 0 && s.version == e.id.Directory().Version() && s.generation == e.id.Generation() && now.Before(s.until)
 }
 
 // lookUp asks the registry for services whose keys are not known.
@@ -173,62 +186,78 @@ func (e *engine) lookUp(names []string) error {
 	return nil
 }
 
-// newSending makes an epoch. What changes while it does makes the epoch outdated, and
-// it is made anew.
+// newSending looks at the recipients again, and makes an epoch if the last one will not
+// do. What changes meanwhile makes it outdated, and it is made anew.
 func (e *engine) newSending(o *outgoing, now time.Time) (*sending, error) {
 	for range 3 {
-		s, err := e.tryEpoch(o, now)
-		if err != nil || e.good(s, now) {
-			return s, err
+		s := &sending{version: e.id.Directory().Version(), generation: e.id.Generation()}
+		to, until := e.recipients(o.names, now.Add(epochLifetime))
+		if was := o.now.Load(); was != nil && was.serves(s.generation, to, now) {
+			s.made = was.made
+		} else {
+			m, err := e.makeEpoch(o, s.generation, to, now)
+			if err != nil {
+				return nil, err
+			}
+			s.made = m
+		}
+		if s.until = until; s.end.Before(until) {
+			s.until = s.end
+		}
+		if e.good(s, now) {
+			return s, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: keys are changing all the time: try again", ErrNoKeys)
 }
 
-func (e *engine) tryEpoch(o *outgoing, now time.Time) (*sending, error) {
-	s := &sending{
-		suite: envelope.PreferredSuite(e.o.postQuantum), version: e.id.Directory().Version(), generation: e.id.Generation(),
-		until: now.Add(epochLifetime),
-	}
-	p := envelope.Params{
-		Suite: s.suite, Sender: e.id.ID(), Scope: o.scope, Created: now, NotAfter: s.until, Most: epochMessages,
-	}
-	own := e.id.BoxKeys()
-	if len(own) == 0 {
-		return nil, e.usable() // closed meanwhile
-	}
-	p.SenderKey = own[0]
-	if end := e.id.Peer().Certificate.NotAfter; end.Before(s.until) {
-		s.until = end
-	}
-	card, err := e.card(s.generation, now) // in any case: an identity that has ended has none
-	if err != nil {
-		return nil, err
-	}
-	if !e.o.omitCard {
-		p.Credential = card
-	}
-	for _, name := range o.names {
+// recipients gathers the box keys of services, each once, and when the first of them
+// ends, at most until.
+func (e *engine) recipients(names []string, until time.Time) (to []envelope.Recipient, first time.Time) {
+	for _, name := range names {
 		for _, k := range e.keysOf(name) {
-			if !slices.ContainsFunc(p.Recipients, k.sameKey) {
-				p.Recipients = append(p.Recipients, k.Recipient)
+			if !slices.ContainsFunc(to, k.sameKey) {
+				to = append(to, k.Recipient)
 			}
-			if k.until.Before(s.until) {
-				s.until = k.until
+			if k.until.Before(until) {
+				until = k.until
 			}
 		}
 	}
-	if len(p.Recipients) == 0 {
+	return to, until
+}
+
+func (e *engine) makeEpoch(o *outgoing, generation uint64, to []envelope.Recipient, now time.Time) (*made, error) {
+	if len(to) == 0 {
 		kind := ""
 		if e.o.postQuantum {
 			kind = " for post-quantum suites"
 		}
 		return nil, fmt.Errorf("%w%s of %s is known, so nothing was sent: use registry/signed with the same identity on both sides, or give Identity.AddCard the card of the service", ErrNoKeys, kind, quote(strings.Join(o.names, ", ")))
 	}
-	if s.epoch, err = envelope.NewEpoch(&p, rand.Reader); err != nil {
+	own := e.id.BoxKeys()
+	if len(own) == 0 {
+		return nil, e.usable() // closed meanwhile
+	}
+	card, err := e.card(generation, now) // in any case: an identity that has ended has none
+	if err != nil {
+		return nil, err
+	}
+	m := &made{suite: envelope.PreferredSuite(e.o.postQuantum), generation: generation, recipients: to, end: now.Add(epochLifetime)}
+	p := envelope.Params{
+		Suite: m.suite, Sender: e.id.ID(), SenderKey: own[0], Scope: o.scope, Recipients: to,
+		Created: now, NotAfter: m.end, Most: epochMessages,
+	}
+	if !e.o.omitCard {
+		p.Credential = card
+	}
+	if end := e.id.Peer().Certificate.NotAfter; end.Before(m.end) {
+		m.end = end
+	}
+	if m.epoch, err = envelope.NewEpoch(&p, rand.Reader); err != nil {
 		return nil, fmt.Errorf("encrypted: an epoch for %s: %w", quote(o.scope), err)
 	}
-	return s, nil
+	return m, nil
 }
 
 // keyOf is a box key, and until when it is good.
