@@ -136,7 +136,9 @@ func (s *stage) newTamperer(target string) (*tamperer, error) {
 		return nil, err
 	}
 	t := &tamperer{address: l.Addr().String()}
-	onward := &http.Transport{}
+	// go-micro's http transport changes the key of the request ID, so that a request that
+	// follows another on its connection may get lost.
+	onward := &http.Transport{DisableKeepAlives: true}
 	proxy := &httputil.ReverseProxy{
 		Transport: onward,
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -160,7 +162,6 @@ func (s *stage) newTamperer(target string) (*tamperer, error) {
 	s.atEnd(func() error {
 		err := srv.Close()
 		<-done
-		onward.CloseIdleConnections()
 		return err
 	})
 	return t, nil
