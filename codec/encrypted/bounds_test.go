@@ -100,27 +100,31 @@ func TestForgottenWhileOpening(t *testing.T) {
 // TestEpochsOfOneSender: one member cannot take the room of all others, nor grow our
 // memory without end.
 func TestEpochsOfOneSender(t *testing.T) {
-	client, server := ends(t)
-	server.in.limit = rate.NewLimiter(rate.Inf, 0)
-	now := time.Now()
-	var known []byte
-	for i := range MaxSenderEpochs {
-		newEpoch(client)
-		known = sealCall(t, client)
-		if err := openCall(server, known, now.Add(time.Millisecond)); err != nil {
-			t.Fatalf("epoch %d: %v", i, err)
-		}
-	}
-	same := sealCall(t, client)
-	newEpoch(client)
-	if err := openCall(server, sealCall(t, client), time.Now()); reasonOf(err) != Limit {
-		t.Errorf("one epoch too many: %v", err)
-	}
-	if err := openCall(server, same, time.Now()); err != nil {
-		t.Errorf("a known epoch: %v", err)
-	}
-	if n := len(server.in.epochs); n != MaxSenderEpochs {
-		t.Errorf("%d epochs are known", n)
+	for name, limit := range map[string]func(*inbox){
+		"of the sender": func(in *inbox) { in.mostOfSender = 20 },
+		"of all":        func(in *inbox) { in.most = 20 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := ends(t)
+			limit(&server.in)
+			for i := range 20 {
+				newEpoch(client)
+				if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+					t.Fatalf("epoch %d: %v", i, err)
+				}
+			}
+			same := sealCall(t, client)
+			newEpoch(client)
+			if err := openCall(server, sealCall(t, client), time.Now()); reasonOf(err) != Limit {
+				t.Errorf("one epoch too many: %v", err)
+			}
+			if err := openCall(server, same, time.Now()); err != nil {
+				t.Errorf("a known epoch: %v", err)
+			}
+			if n := len(server.in.epochs); n != 20 {
+				t.Errorf("%d epochs are known", n)
+			}
+		})
 	}
 }
 

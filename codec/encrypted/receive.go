@@ -26,6 +26,8 @@ type inbox struct {
 	epochs  map[[envelope.EpochIDSize]byte]*received
 	senders map[string]*senderState
 	swept   time.Time
+	// How many epochs there may be, and of one sender.
+	most, mostOfSender int
 }
 
 // senderState is what one sender takes.
@@ -39,6 +41,7 @@ func (in *inbox) init() {
 	in.budget = envelope.NewBudget(MaxReplayMemory/envelope.PageSize, nil)
 	in.epochs = make(map[[envelope.EpochIDSize]byte]*received)
 	in.senders = make(map[string]*senderState)
+	in.most, in.mostOfSender = MaxEpochs, MaxSenderEpochs
 }
 
 // received is an epoch of somebody else.
@@ -335,7 +338,7 @@ func (in *inbox) add(id [envelope.EpochIDSize]byte, r *received, now time.Time, 
 		in.sweep(now, maxAge)
 	}
 	if in.full(sender) {
-		return nil, &rejected{Limit, fmt.Errorf("more than %d epochs, or %d of this sender, within %v", MaxEpochs, MaxSenderEpochs, maxAge), *r.verdict.Load().peer}
+		return nil, &rejected{Limit, fmt.Errorf("more than %d epochs, or %d of this sender, within %v", in.most, in.mostOfSender, maxAge), *r.verdict.Load().peer}
 	}
 	s := in.senders[sender]
 	if s == nil {
@@ -350,7 +353,7 @@ func (in *inbox) add(id [envelope.EpochIDSize]byte, r *received, now time.Time, 
 
 func (in *inbox) full(sender string) bool {
 	s := in.senders[sender]
-	return len(in.epochs) >= MaxEpochs || s != nil && s.epochs >= MaxSenderEpochs
+	return len(in.epochs) >= in.most || s != nil && s.epochs >= in.mostOfSender
 }
 
 // sweep forgets epochs of which nothing was accepted for so long that all that was
