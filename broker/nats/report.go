@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/go-signet/signet/internal/backend"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/logger"
 )
@@ -94,7 +95,7 @@ type reporter struct {
 
 type hooks struct {
 	given        logger.Logger
-	log          *limitedLogger
+	log          *backend.LimitedLogger
 	errorHandler broker.Handler
 	incident     func(Incident)
 }
@@ -106,13 +107,13 @@ func (r *reporter) set(o *broker.Options) {
 	if old := r.hooks.Load(); old != nil && old.given == o.Logger {
 		h.log = old.log
 	} else {
-		h.log = newLimitedLogger(o.Logger)
+		h.log = backend.NewLimitedLogger(o.Logger)
 	}
 	r.hooks.Store(h)
 }
 
 func (r *reporter) logf(level logger.Level, format string, args ...any) {
-	r.hooks.Load().log.logf(level, format, args...)
+	r.hooks.Load().log.Logf(level, format, args...)
 }
 
 // incident logs something, and hands it to OnIncident and, if it is an error that has no

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/backend"
 	natsgo "github.com/nats-io/nats.go"
 	"go-micro.dev/v4/broker"
 )
@@ -180,7 +181,7 @@ func (s *settings) inClear() error {
 		return nil
 	}
 	for _, a := range s.addrs {
-		if !a.loopback() {
+		if !backend.Loopback(a.host) {
 			return fmt.Errorf("nats: %w: credentials would go to %s in clear: use TLS, by nats.Identity, broker.TLSConfig or tls://", ErrInsecure, a.host)
 		}
 	}

@@ -8,50 +8,29 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/backend"
 )
 
 // checkTLSConfig refuses what could not be hardened without changing what its owner
 // meant.
 func checkTLSConfig(c *tls.Config) error {
-	switch {
-	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12:
-		return fmt.Errorf("nats: %w: the tls.Config allows no TLS 1.2 (MaxVersion %#x): leave MaxVersion unset", ErrInsecure, c.MaxVersion)
-	case c.InsecureSkipVerify && c.VerifyConnection == nil:
-		return fmt.Errorf("nats: %w: the tls.Config has InsecureSkipVerify and no VerifyConnection, so that anybody could be NATS: remove it, and set RootCAs", ErrInsecure)
+	if err := backend.CheckTLSConfig(c, "NATS"); err != nil {
+		return fmt.Errorf("nats: %w: %v", ErrInsecure, err)
 	}
 	return nil
 }
 
 // tlsConfig makes the configuration of connections to NATS. conf decides whom to trust
 // if it is given, else the identity does, and the server must be one of the services.
-func tlsConfig(conf *tls.Config, id *identity.Identity, services []string) (made *tls.Config) {
-	if conf != nil {
-		made = conf.Clone()
-		made.MinVersion = max(made.MinVersion, tls.VersionTLS12)
-	} else {
-		made = &tls.Config{
-			MinVersion: tls.VersionTLS13,
-			// Go's own check would compare host names; VerifyConnection compares
-			// the SPIFFE ID, after the chain.
-			InsecureSkipVerify: true,
-			VerifyConnection: func(cs tls.ConnectionState) error {
-				_, err := verifyServer(id, services, cs)
-				return err
-			},
-		}
+func tlsConfig(conf *tls.Config, id *identity.Identity, services []string) *tls.Config {
+	verify := func(cs tls.ConnectionState) error {
+		_, err := verifyServer(id, services, cs)
+		return err
 	}
-	if id != nil {
-		made.Certificates = nil
-		made.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return id.TLSCertificate()
-		}
+	if id == nil {
+		return backend.TLSConfig(conf, verify, nil)
 	}
-	// A resumed session would not show a certificate that was revoked since.
-	made.SessionTicketsDisabled = true
-	made.ClientSessionCache = nil
-	made.Renegotiation = tls.RenegotiateNever
-	made.KeyLogWriter = nil
-	return made
+	return backend.TLSConfig(conf, verify, id.TLSCertificate)
 }
 
 // verifyServer decides whether who answered is NATS, and until when that holds. TLS has

@@ -11,7 +11,7 @@ import (
 
 // TestImports holds the dependency rule of the module: internal packages know
 // nothing of the public packages nor of go-micro, but for what plugins say to each
-// other through it; package identity knows go-micro by its metadata only; package
+// other through it and its logger; package identity knows go-micro by its metadata only; package
 // keys needs the standard library and fsnotify; plugins do not know each other.
 func TestImports(t *testing.T) {
 	const module = "github.com/go-signet/signet/"
@@ -39,6 +39,9 @@ func TestImports(t *testing.T) {
 		return standard(path) || slices.Contains([]string{"go-micro.dev/v4/metadata", module + "internal/keys", module + "internal/caller"}, path)
 	})
 	check("internal/pernode", func(path string) bool { return standard(path) || path == micro+"v4/registry" })
+	check("internal/backend", func(path string) bool {
+		return standard(path) || slices.Contains([]string{micro + "v4/logger", "golang.org/x/time/rate", module + "internal/keys"}, path)
+	})
 	for _, plugin := range plugins(t, root) {
 		check(plugin, func(path string) bool {
 			return !strings.HasPrefix(path, module) || path == module+"identity" || strings.HasPrefix(path, module+"internal/")
@@ -55,11 +58,12 @@ func TestImports(t *testing.T) {
 		if sources, _ := filepath.Glob(filepath.Join(path, "*.go")); len(sources) == 0 {
 			return nil
 		}
-		// Suites that are shared by the tests of plugins, and pernode, see above.
-		if strings.HasSuffix(dir, "test") || dir == filepath.Join("internal", "pernode") {
+		dir = filepath.ToSlash(dir)
+		// Suites that are shared by the tests of plugins, and what is checked above.
+		if strings.HasSuffix(dir, "test") || dir == "internal/pernode" || dir == "internal/backend" {
 			return nil
 		}
-		check(filepath.ToSlash(dir), func(path string) bool {
+		check(dir, func(path string) bool {
 			return !strings.HasPrefix(path, micro) && (!strings.HasPrefix(path, module) || strings.HasPrefix(path, module+"internal/"))
 		})
 		return nil

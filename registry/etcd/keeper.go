@@ -126,12 +126,12 @@ func (k *keeper) mend() {
 	defer cancel()
 	if err := k.ensure(ctx); err != nil {
 		if k.ctx.Err() == nil {
-			set.log.warnf("etcd: node %s of %s is not registered as it should be: %v", keys.Quote(k.want.id), keys.Quote(k.want.service), err)
+			set.log.Warnf("etcd: node %s of %s is not registered as it should be: %v", keys.Quote(k.want.id), keys.Quote(k.want.service), err)
 			k.failedTo(err)
 		}
 		return
 	}
-	set.log.infof("etcd: node %s of %s is registered as it should be again", keys.Quote(k.want.id), keys.Quote(k.want.service))
+	set.log.Infof("etcd: node %s of %s is registered as it should be again", keys.Quote(k.want.id), keys.Quote(k.want.service))
 	k.settled()
 }
 
@@ -156,7 +156,7 @@ func (k *keeper) failedTo(err error) {
 // schedule has the record mended soon, and ever later if that is needed often.
 func (k *keeper) schedule(why string) {
 	if set, err := k.r.current(); err == nil {
-		set.log.warnf("etcd: node %s of %s: %s: registering it again", keys.Quote(k.want.id), keys.Quote(k.want.service), why)
+		set.log.Warnf("etcd: node %s of %s: %s: registering it again", keys.Quote(k.want.id), keys.Quote(k.want.service), why)
 	}
 	if !k.broken && time.Since(k.repaired) > calm {
 		k.delay = backoff{}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/backend"
 	"github.com/go-signet/signet/internal/keys"
 	"go-micro.dev/v4/registry"
 )
@@ -37,7 +38,7 @@ type settings struct {
 	timeout   time.Duration
 	prefix    string
 	limits    Limits
-	log       *limitedLogger
+	log       *backend.LimitedLogger
 }
 
 // check makes settings of options, except for what an identity adds. The error is
@@ -48,7 +49,7 @@ func check(o *registry.Options) (*settings, error) {
 	id, given := option[*identity.Identity](o.Context, identityKey{})
 	servers, named := option[[]string](o.Context, serverKey{})
 	limits, _ := option[Limits](o.Context, limitsKey{})
-	s := &settings{timeout: o.Timeout, limits: limits.withDefaults(), log: newLimitedLogger(o.Logger)}
+	s := &settings{timeout: o.Timeout, limits: limits.withDefaults(), log: backend.NewLimitedLogger(o.Logger)}
 	if s.timeout <= 0 {
 		s.timeout = defaultTimeout
 	}

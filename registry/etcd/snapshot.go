@@ -37,12 +37,12 @@ func (rec *record) decode() *stored {
 func (s *settings) readRecord(kv *mvccpb.KeyValue) (*record, *stored) {
 	service, id, ok := parseKey(s.prefix, string(kv.Key))
 	if !ok {
-		s.log.warnf("etcd: skipping key %s: it is not made of a service and a node", keys.Quote(string(kv.Key)))
+		s.log.Warnf("etcd: skipping key %s: it is not made of a service and a node", keys.Quote(string(kv.Key)))
 		return nil, nil
 	}
 	found, elements, err := decodeCount(service, id, kv.Value, s.limits.Record)
 	if err != nil {
-		s.log.warnf("etcd: skipping the record at %s: %v", keys.Quote(string(kv.Key)), err)
+		s.log.Warnf("etcd: skipping the record at %s: %v", keys.Quote(string(kv.Key)), err)
 		return nil, nil
 	}
 	return &record{service: service, id: id, value: kv.Value, version: found.Version, rev: kv.ModRevision, size: max(len(kv.Value), elementSize*elements)}, found
@@ -77,7 +77,7 @@ func (r *etcdRegistry) readPages(ctx context.Context, s *settings, prefix string
 				continue
 			}
 			if len(records) == s.limits.Records || total+rec.size > s.limits.Total {
-				s.log.warnf("etcd: there are more than %d records or %d bytes under %s: the rest is left out: raise etcd.Limits or deregister some", s.limits.Records, s.limits.Total, keys.Quote(prefix))
+				s.log.Warnf("etcd: there are more than %d records or %d bytes under %s: the rest is left out: raise etcd.Limits or deregister some", s.limits.Records, s.limits.Total, keys.Quote(prefix))
 				return records, rev, nil
 			}
 			total += rec.size

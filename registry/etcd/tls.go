@@ -9,17 +9,15 @@ import (
 	"strings"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/backend"
 	grpccreds "google.golang.org/grpc/credentials"
 )
 
 // checkTLSConfig refuses what could not be hardened without changing what its owner
 // meant.
 func checkTLSConfig(c *tls.Config) error {
-	switch {
-	case c.MaxVersion != 0 && c.MaxVersion < tls.VersionTLS12:
-		return fmt.Errorf("etcd: %w: the tls.Config allows no TLS 1.2 (MaxVersion %#x): leave MaxVersion unset", ErrInsecure, c.MaxVersion)
-	case c.InsecureSkipVerify && c.VerifyConnection == nil:
-		return fmt.Errorf("etcd: %w: the tls.Config has InsecureSkipVerify and no VerifyConnection, so that anybody could be etcd: remove it, and set RootCAs", ErrInsecure)
+	if err := backend.CheckTLSConfig(c, "etcd"); err != nil {
+		return fmt.Errorf("etcd: %w: %v", ErrInsecure, err)
 	}
 	return nil
 }
@@ -30,32 +28,15 @@ func checkTLSConfig(c *tls.Config) error {
 // compare with the address.
 func tlsConfig(conf *tls.Config, id *identity.Identity, services []string) (made *tls.Config, server string) {
 	if conf != nil {
-		made = conf.Clone()
-		made.MinVersion = max(made.MinVersion, tls.VersionTLS12)
 		server = conf.ServerName
-	} else {
-		made = &tls.Config{
-			MinVersion: tls.VersionTLS13,
-			// Go's own check would compare host names; VerifyConnection compares
-			// the SPIFFE ID, after the chain.
-			InsecureSkipVerify: true,
-			VerifyConnection: func(cs tls.ConnectionState) error {
-				return verifyServer(id, services, cs)
-			},
-		}
 	}
-	if id != nil {
-		made.Certificates = nil
-		made.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return id.TLSCertificate()
-		}
+	verify := func(cs tls.ConnectionState) error {
+		return verifyServer(id, services, cs)
 	}
-	// A resumed session would not show a certificate that was revoked since.
-	made.SessionTicketsDisabled = true
-	made.ClientSessionCache = nil
-	made.Renegotiation = tls.RenegotiateNever
-	made.KeyLogWriter = nil
-	return made, server
+	if id == nil {
+		return backend.TLSConfig(conf, verify, nil), server
+	}
+	return backend.TLSConfig(conf, verify, id.TLSCertificate), server
 }
 
 // verifyServer decides whether who answered is etcd. TLS has proved that it holds the

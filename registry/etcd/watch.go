@@ -116,7 +116,7 @@ func (w *watcher) run(rev int64) {
 			return
 		}
 		s := w.set
-		s.log.warnf("etcd: the watch of %s ended and is begun anew: %v", keys.Quote(w.prefix), err)
+		s.log.Warnf("etcd: the watch of %s ended and is begun anew: %v", keys.Quote(w.prefix), err)
 		if !delay.wait(w.ctx) {
 			return
 		}
@@ -129,7 +129,7 @@ func (w *watcher) run(rev int64) {
 		records, now, err := w.r.snapshot(ctx, s, w.prefix)
 		cancel()
 		if err != nil {
-			s.log.warnf("etcd: no snapshot of %s: %v", keys.Quote(w.prefix), err)
+			s.log.Warnf("etcd: no snapshot of %s: %v", keys.Quote(w.prefix), err)
 			continue
 		}
 		w.feed.reset(records)
