@@ -7,6 +7,7 @@
 //   - registry/etcd: a hardened etcd registry
 //   - broker/sealed: events sealed end to end, around any broker
 //   - broker/nats: a hardened NATS broker
+//   - codec/encrypted: bodies of calls encrypted, whatever carries them
 //
 // Use a plugin by importing it and passing one option to micro.NewService; each
 // package's own comment says what it guarantees and what it does not.

@@ -53,8 +53,8 @@ func Signatures() TopicRule { return func(r *topicRule) { r.signatures = true } 
 // PostQuantum seals with a hybrid of X25519 and ML-KEM-768 (see spec/envelope.md), so that
 // who records messages today cannot read them with a quantum computer later. Subscribers
 // of whom no post-quantum key is known are left out, like those of whom none is: publish
-// so once all of them run a version that has one. Each message grows by 1.1 KiB for each
-// key it is sealed to. The publisher is proved as in the other suites.
+// so once all of them state one, by signed.PostQuantum or on cards. Each message grows by
+// 1.1 KiB for each key it is sealed to. The publisher is proved as in the other suites.
 func PostQuantum() TopicRule { return func(r *topicRule) { r.postQuantum = true } }
 
 // RequirePostQuantum is PostQuantum, and refuses to receive what is sealed otherwise.

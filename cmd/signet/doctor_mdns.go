@@ -32,7 +32,7 @@ func checkMDNS(r *report, dir string, read keys.ReadOptions) {
 		r.advise("registration", fail, "no registration can be signed: "+err.Error(), "leave intermediates and DNS names out of tls.crt that nobody needs")
 		return
 	}
-	s, err := signRegistration(id, typicalRegistration(id), signed.WithoutPQ()) // as on mDNS
+	s, err := signRegistration(id, typicalRegistration(id))
 	if err != nil {
 		r.add("mdns packet", fail, err.Error())
 		return

@@ -47,10 +47,10 @@ func registrationOf(id *identity.Identity, withdrawn bool) (*registry.Service, e
 		Nodes:     []*registry.Node{{Id: name + "-1", Address: "192.0.2.1:8080", Metadata: map[string]string{"zone": "a"}}},
 	}
 	if !withdrawn {
-		return signRegistration(id, s)
+		return signRegistration(id, s, signed.PostQuantum())
 	}
 	var inner withdrawable
-	r := signed.NewRegistry(signed.Wrap(&inner), signed.Identity(id))
+	r := signed.NewRegistry(signed.Wrap(&inner), signed.Identity(id), signed.PostQuantum())
 	err := errors.Join(r.Register(s), r.Deregister(s), r.(io.Closer).Close())
 	return inner.service(), err
 }

@@ -107,9 +107,9 @@ func OmitCard() Option { return func(o *options) { o.omitCard = true } }
 
 // PostQuantum seals with a hybrid of X25519 and ML-KEM-768 (see spec/envelope.md), so
 // that who records calls today cannot read them with a quantum computer later. Nodes of
-// which no post-quantum key is known cannot open them: use it once all of them have one.
-// Each request grows by 1.1 KiB for each key of the service; answers do not. The caller
-// is proved as in the other suites.
+// which no post-quantum key is known cannot open them: use it once all of them state one,
+// by signed.PostQuantum or on cards. Each request grows by 1.1 KiB for each key of the
+// service; answers do not. The caller is proved as in the other suites.
 func PostQuantum() Option { return func(o *options) { o.postQuantum = true } }
 
 // RequirePostQuantum is PostQuantum, and refuses what is sealed otherwise.

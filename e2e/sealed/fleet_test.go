@@ -72,7 +72,7 @@ func (f *fleet) add(service string) *member { return f.addAs(service, f.issue(se
 func (f *fleet) addAs(service string, id *identity.Identity) *member {
 	f.t.Helper()
 	m := &member{fleet: f, id: id}
-	m.registry = signed.NewRegistry(signed.Wrap(f.registry), signed.Identity(id), registry.Logger(quiet))
+	m.registry = signed.NewRegistry(signed.Wrap(f.registry), signed.Identity(id), signed.PostQuantum(), registry.Logger(quiet))
 	f.t.Cleanup(func() { _ = m.registry.(interface{ Close() error }).Close() })
 	f.mu.Lock()
 	f.members[service] = m

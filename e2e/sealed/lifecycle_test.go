@@ -285,3 +285,21 @@ func TestHistory(t *testing.T) {
 	}
 	live.until("all of it once", func() bool { all, _ := live.count(); return all == 10 })
 }
+
+// TestPostQuantum: post-quantum keys are found in the registry, and where they are
+// required nothing else is read.
+func TestPostQuantum(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	s := natstest.Start(t)
+	quantum := rule(sealed.RequirePostQuantum())
+	modern, classic := f.join("shop", open(s.Addr()), quantum), f.join("shop", open(s.Addr()))
+	var refused rejections
+	in := subscribe(t, f.join("billing", open(s.Addr()), quantum, refused.option()), "orders.created")
+	publish(t, classic, "orders.created", "for a quantum computer to read")
+	publish(t, modern, "orders.created", "not for one")
+	in.want("not for one")
+	eventually(t, "the classic one is refused", func() bool { return refused.of(sealed.ReasonSuite) == 1 })
+	if all, _ := in.count(); all != 1 {
+		t.Errorf("%d messages were handled", all)
+	}
+}

@@ -31,7 +31,7 @@ func partKey(i int) string { return partPrefix + strconv.Itoa(i) }
 // split returns the parts that carry an encoded record.
 func split(record []byte) ([]string, error) {
 	if len(record) > maxRecordSize {
-		return nil, fmt.Errorf("signed: a record of %d bytes: at most %d: shorten the certificate chain, by an authority that signs leaves directly or by keys of P-256 or Ed25519, or leave the post-quantum key out by signed.WithoutPQ", len(record), maxRecordSize)
+		return nil, fmt.Errorf("signed: a record of %d bytes: at most %d: shorten the certificate chain, by an authority that signs leaves directly or by keys of P-256 or Ed25519, or do without signed.PostQuantum", len(record), maxRecordSize)
 	}
 	text := carrierEncoding.EncodeToString(record)
 	var parts []string

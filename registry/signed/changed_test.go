@@ -27,7 +27,7 @@ func newStage(t *testing.T, opts ...registry.Option) *stage {
 	t.Helper()
 	s := &stage{fleet: newFleet(t), inner: newBoard(), rejected: new(rejections)}
 	s.greeter, s.readerID = s.issue("greeter"), s.issue("reader")
-	mustRegister(t, wrap(t, s.inner, s.greeter), greeter(node("a", address)))
+	mustRegister(t, wrap(t, s.inner, s.greeter, signed.PostQuantum()), greeter(node("a", address)))
 	s.reader = wrap(t, s.inner, s.readerID, append(opts, s.rejected.hook())...)
 	return s
 }

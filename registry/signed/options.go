@@ -17,7 +17,7 @@ type (
 	auditKey     struct{}
 	validityKey  struct{}
 	recreateKey  struct{}
-	withoutPQKey struct{}
+	pqKey        struct{}
 )
 
 // Defaults of Validity: how long a record counts. A backend that overwrites what it
@@ -92,14 +92,14 @@ func Validity(d time.Duration) registry.Option { return setOption(validityKey{},
 // go-micro's memory and mDNS registries are known to be such.
 func Recreate() registry.Option { return setOption(recreateKey{}, true) }
 
-// WithoutPQ leaves the post-quantum box key out of what this process registers. It
-// makes up some 1.6 KB of a node's metadata, which is too much for mDNS, where it is
-// always left out, and may be for a registry with limits of its own, or for thousands
-// of nodes. Peers then cannot seal to this service with a post-quantum suite, unless
-// they have its card. Replicas that share a box.key have to share pq.key as well then,
-// or all of them state theirs: else peers may know the key of one replica for that of
-// all.
-func WithoutPQ() registry.Option { return setOption(withoutPQKey{}, true) }
+// PostQuantum states the post-quantum box key too in what this process registers, so that
+// peers can seal to it with a post-quantum suite, as sealed.PostQuantum asks of subscribers
+// and encrypted.PostQuantum of services. Without it they know that key by cards, or not at
+// all. It makes up some 1.6 KB of a node's metadata, which every lookup copies, and is too
+// much for mDNS, where it is always left out. Replicas that share a box.key have to share
+// pq.key as well, or all of them to state theirs: else peers may know the key of one
+// replica for that of all.
+func PostQuantum() registry.Option { return setOption(pqKey{}, true) }
 
 func setOption(key, value any) registry.Option {
 	return func(o *registry.Options) {

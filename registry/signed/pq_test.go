@@ -67,12 +67,12 @@ func TestRecordStatesPair(t *testing.T) {
 		opts  []registry.Option
 		pq    bool
 	}{
-		"etcd":              {"etcd", nil, true},
-		"memory":            {"memory", nil, true},
-		"mdns":              {"mdns", nil, false},
-		"WithoutPQ":         {"etcd", []registry.Option{signed.WithoutPQ()}, false},
-		"WithoutPQ on mdns": {"mdns", []registry.Option{signed.WithoutPQ()}, false},
-		"an option besides": {"etcd", []registry.Option{signed.Validity(time.Minute)}, true},
+		"etcd":                {"etcd", []registry.Option{signed.PostQuantum()}, true},
+		"memory":              {"memory", []registry.Option{signed.PostQuantum()}, true},
+		"mdns":                {"mdns", []registry.Option{signed.PostQuantum()}, false},
+		"without the option":  {"etcd", nil, false},
+		"another option":      {"etcd", []registry.Option{signed.Validity(time.Minute)}, false},
+		"without it, on mdns": {"mdns", nil, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner, f := newLedger(), newFleet(t)
@@ -81,7 +81,7 @@ func TestRecordStatesPair(t *testing.T) {
 			r := wrap(t, inner, id, c.opts...)
 			mustRegister(t, r, greeter(node("a", "10.0.0.1:8000")))
 			// The option says what is stated, not what is read.
-			wantNodes(t, wrap(t, inner, reader, signed.WithoutPQ()), "greeter", "a@10.0.0.1:8000")
+			wantNodes(t, wrap(t, inner, reader), "greeter", "a@10.0.0.1:8000")
 			want := pairOf(id)
 			if !c.pq {
 				want.pq = nil
@@ -115,8 +115,8 @@ func TestReplicasOfOneBoxKey(t *testing.T) {
 	lookups := wrap(t, inner, reader)
 	ids := replicas(t, f, 3)
 	one, two, restarted := ids[0], ids[1], ids[2]
-	mustRegister(t, wrap(t, inner, one), greeter(node("a", "10.0.0.1:8000")))
-	second := wrap(t, inner, two)
+	mustRegister(t, wrap(t, inner, one, signed.PostQuantum()), greeter(node("a", "10.0.0.1:8000")))
+	second := wrap(t, inner, two, signed.PostQuantum())
 	mustRegister(t, second, greeter(node("b", "10.0.0.2:8000")))
 	wantNodes(t, lookups, "greeter", "a@10.0.0.1:8000", "b@10.0.0.2:8000")
 	wantPairs(t, reader, pairOf(one), pairOf(two))
@@ -124,7 +124,7 @@ func TestReplicasOfOneBoxKey(t *testing.T) {
 		t.Fatalf("%d X25519 keys: want that of the file", n)
 	}
 	// A replica starts again, with a key of its own, and its old self may still run.
-	mustRegister(t, wrap(t, inner, restarted), greeter(node("b", "10.0.0.2:8000")))
+	mustRegister(t, wrap(t, inner, restarted, signed.PostQuantum()), greeter(node("b", "10.0.0.2:8000")))
 	wantNodes(t, lookups, "greeter", "a@10.0.0.1:8000", "b@10.0.0.2:8000")
 	wantPairs(t, reader, pairOf(one), pairOf(two), pairOf(restarted))
 }
@@ -208,7 +208,7 @@ func TestPQKeyRenewed(t *testing.T) {
 	t.Cleanup(func() { _ = id.Close() })
 	reader := f.issue("reader")
 	lookups := wrap(t, inner, reader)
-	mustRegister(t, wrap(t, inner, id), greeter(node("a", "10.0.0.1:8000")))
+	mustRegister(t, wrap(t, inner, id, signed.PostQuantum()), greeter(node("a", "10.0.0.1:8000")))
 	was := inner.wantOps(t, "register")[0].read(t)
 	wantNodes(t, lookups, "greeter", "a@10.0.0.1:8000")
 	if err := os.Rename(filepath.Join(other, "pq.key"), filepath.Join(dir, "pq.key")); err != nil {

@@ -88,7 +88,7 @@ func (s *signer) boxKeys() []recordKey {
 	}
 	public := own[0].Public()
 	key := recordKey{x25519: public.X25519.Bytes()}
-	if !s.withoutPQ {
+	if s.postQuantum {
 		key.pq = public.PQ
 	}
 	return []recordKey{key}

@@ -25,9 +25,8 @@
 // development: its packets are parsed before we see them, and some crash it.
 //
 // Keys. The leaf's key signs, in a context of its own; spec/registry.md has the
-// layout. A record states the box keys that others are to seal to, the post-quantum one
-// included: a signed node takes about 3 KB in the registry, of which that is a good
-// half. On mDNS, and with WithoutPQ, it is left out.
+// layout. A record states the box keys that others are to seal to; the post-quantum one with
+// PostQuantum, but not on mDNS.
 //
 // Compatibility. The record travels in the node's metadata under the keys signet-0,
 // signet-1, …; clients without this plugin read such nodes as before. Register,
@@ -255,7 +254,7 @@ func resolve(inner registry.Registry, o *registry.Options) (*live, error) {
 	mdns := inner.String() == "mdns"
 	l.signer = &signer{
 		id: l.id, engine: l.engine, inner: inner, log: l.report.log, validity: validity,
-		recreate: recreate, mdns: mdns, withoutPQ: mdns || option[bool](o.Context, withoutPQKey{}),
+		recreate: recreate, mdns: mdns, postQuantum: !mdns && option[bool](o.Context, pqKey{}),
 	}
 	l.stop = l.id.OnChange(l.trustChanged)
 	return l, nil

@@ -30,8 +30,8 @@ type signer struct {
 	validity time.Duration
 	recreate bool // the inner registry ignores what it knows
 	mdns     bool // it sends packets
-	// withoutPQ: records are silent about the post-quantum key.
-	withoutPQ bool
+	// postQuantum: records state the post-quantum key.
+	postQuantum bool
 
 	// mu is not held while anything of the inner registry or the logger runs.
 	mu      sync.Mutex
