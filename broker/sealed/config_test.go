@@ -253,7 +253,7 @@ type stubborn struct {
 	during func()
 }
 
-var errStubborn = errors.New("I will not")
+var errStubborn = errors.New("stubborn")
 
 func (s *stubborn) Init(...broker.Option) error {
 	if s.during == nil {
