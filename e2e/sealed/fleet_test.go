@@ -85,12 +85,6 @@ func (f *fleet) addAs(service string, id *identity.Identity) *member {
 	return m
 }
 
-// leave takes a member out of the registry.
-func (m *member) leave() {
-	m.fleet.t.Helper()
-	must(m.fleet.t, m.registry.Deregister(m.node))
-}
-
 // rule is what most tests have.
 func rule(more ...sealed.TopicRule) broker.Option {
 	return sealed.Topic("orders.>", append([]sealed.TopicRule{sealed.Publishers("shop"), sealed.Subscribers("billing", "shipping")}, more...)...)
