@@ -26,11 +26,12 @@ const (
 	kindMessage = 4
 )
 
-// Topics that say no more than that.
-var (
-	topicEvent   = string([]byte{kindEvent})
-	topicMessage = string([]byte{kindMessage})
-)
+// topicMessage says no more than that.
+var topicMessage = string([]byte{kindMessage})
+
+// topicEvent names the codec that an event is encoded with, since the content type is
+// not known where events are sealed.
+func topicEvent(inner string) string { return string([]byte{kindEvent}) + inner }
 
 // endOfStream is the error by which go-micro ends a stream.
 const endOfStream = "EOS"

@@ -184,7 +184,7 @@ func TestMisdirectedCostsNothing(t *testing.T) {
 	if _, err := server.open(data, scopeCall+"billing", "", time.Now()); reasonOf(err) != Misdirected {
 		t.Errorf("for another service: %v", err)
 	}
-	if _, err := server.open(data, scopeEvent, topicEvent, time.Now()); reasonOf(err) != Misdirected {
+	if _, err := server.open(data, scopeEvent, topicEvent("json"), time.Now()); reasonOf(err) != Misdirected {
 		t.Errorf("for events: %v", err)
 	}
 }

@@ -191,7 +191,7 @@ func (c *instance) event(m *codec.Message, body any) error {
 	}
 	space := takeSpace()
 	defer giveSpace(space)
-	s, err := c.e.seal(*space, out, topicEvent, plain, nil)
+	s, err := c.e.seal(*space, out, topicEvent(c.innerCodec().String()), plain, nil)
 	if err != nil {
 		return err
 	}
@@ -210,7 +210,7 @@ func (c *instance) deliver() error {
 		c.plain = data
 		return nil
 	}
-	m, topic, err := c.e.openEvent(data, time.Now())
+	m, topic, err := c.e.openEvent(data, c.innerCodec().String(), time.Now())
 	if err != nil {
 		return c.e.report.reject(topic, err)
 	}
@@ -221,9 +221,10 @@ func (c *instance) deliver() error {
 // opened keeps the body of a message for ReadBody.
 func (c *instance) opened(m *openedMessage) { c.plain, c.space = m.body, m.space }
 
-// openEvent opens an event, and returns the topic that it was sealed for.
-func (e *engine) openEvent(data []byte, now time.Time) (m *openedMessage, topic string, err error) {
-	if m, err = e.open(data, scopeEvent, topicEvent, now); err != nil {
+// openEvent opens an event of an inner codec, and returns the topic that it was sealed
+// for.
+func (e *engine) openEvent(data []byte, inner string, now time.Time) (m *openedMessage, topic string, err error) {
+	if m, err = e.open(data, scopeEvent, topicEvent(inner), now); err != nil {
 		return nil, "", err
 	}
 	topic = m.from.reader.Header.Scope[len(scopeEvent):]

@@ -113,6 +113,8 @@ func TestEvents(t *testing.T) {
 		"clear, so called": {func(m *broker.Message) {
 			m.Body, m.Header["Content-Type"] = []byte(`{"Name":"x"}`), "application/json"
 		}, "orders", ""},
+		"as bytes": {func(m *broker.Message) { m.Header["Content-Type"] = encrypted.ContentTypeBytes }, "orders", encrypted.Tampered},
+		"as proto": {func(m *broker.Message) { m.Header["Content-Type"] = encrypted.ContentTypeProto }, "orders", encrypted.Tampered},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := copyOf(order)

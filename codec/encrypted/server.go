@@ -152,11 +152,12 @@ func (e *engine) wrapSubscriber(next server.SubscriberFunc) server.SubscriberFun
 		if _, twice := Caller(ctx); twice {
 			return next(ctx, m)
 		}
-		if checkContentType(m.ContentType()) != nil {
+		c, ours := m.Codec().(*instance) // as the one that has decoded it
+		if checkContentType(m.ContentType()) != nil || !ours {
 			return e.clear(m.Topic(), m.ContentType())
 		}
-		// The codec that has decoded it was not told the topic.
-		opened, topic, err := e.openEvent(m.Body(), time.Now())
+		// That one was not told the topic.
+		opened, topic, err := e.openEvent(m.Body(), c.innerCodec().String(), time.Now())
 		if err == nil && topic != m.Topic() {
 			err = &rejected{Misdirected, fmt.Errorf("sealed for topic %s", quote(topic)), *opened.peer}
 		}
