@@ -57,8 +57,8 @@ func Authorize(f func(peer identity.Peer, target string) error) Option {
 	return func(o *options) { o.authorize = f }
 }
 
-// MaxAge sets how old a request may be when it comes; the default is DefaultMaxAge.
-// What was handled is remembered for as long.
+// MaxAge sets how old a request may be when it comes; the default is DefaultMaxAge, and
+// the longest 24 hours. What was handled is remembered for as long.
 func MaxAge(d time.Duration) Option { return func(o *options) { o.maxAge = d } }
 
 // EventAge sets how old an event, or what a Marshaler has made, may be; the default is
@@ -133,6 +133,7 @@ func newOptions(opts []Option) options {
 	if o.maxAge <= 0 {
 		o.maxAge = DefaultMaxAge
 	}
+	o.maxAge = min(o.maxAge, longestEpoch)
 	if o.eventAge <= 0 {
 		o.eventAge = DefaultEventAge
 	}
