@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // TestLongestAge: the longest age there is does not make the replay window forget at once.
@@ -19,5 +21,22 @@ func TestLongestAge(t *testing.T) {
 	server.in.mu.Unlock()
 	if err := openCall(server, request, later); reasonOf(err) != Replay {
 		t.Errorf("a replay: %v", err)
+	}
+}
+
+// TestNotAddressed: an epoch that is for others takes none of the room that new epochs
+// have.
+func TestNotAddressed(t *testing.T) {
+	client, server := ends(t)
+	other, _ := ends(t) // whose keys are not the server's
+	server.in.limit = rate.NewLimiter(0, 1)
+	for range 3 {
+		newEpoch(other)
+		if err := openCall(server, sealCall(t, other), time.Now()); reasonOf(err) != NotRecipient {
+			t.Fatalf("an epoch for others: %v", err)
+		}
+	}
+	if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+		t.Errorf("the good one after them: %v", err)
 	}
 }

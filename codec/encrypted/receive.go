@@ -219,6 +219,10 @@ func (e *engine) admit(env *envelope.Envelope, scope string, now time.Time) (*re
 	if err := e.plausible(h, scope, now); err != nil {
 		return nil, err
 	}
+	own := e.ownKeys()
+	if !h.Addressed(own...) {
+		return nil, envelope.ErrNotRecipient
+	}
 	key := string(env.Epoch[:]) + string(env.Header) + string(env.Grants)
 	r, err, _ := e.in.admits.Do(key, func() (any, error) {
 		if r := e.in.get(env.Epoch); r != nil {
@@ -227,7 +231,7 @@ func (e *engine) admit(env *envelope.Envelope, scope string, now time.Time) (*re
 		if !e.in.limit.Allow() {
 			return nil, reject(Limit, "more than %d new epochs a second", MaxNewEpochs)
 		}
-		return e.unwrap(env, h, now)
+		return e.unwrap(env, h, own, now)
 	})
 	if err != nil {
 		return nil, err
@@ -256,7 +260,7 @@ func (e *engine) plausible(h *envelope.Header, scope string, now time.Time) erro
 }
 
 // unwrap proves the sender of an epoch, opens it and makes it known.
-func (e *engine) unwrap(env *envelope.Envelope, h *envelope.Header, now time.Time) (*received, error) {
+func (e *engine) unwrap(env *envelope.Envelope, h *envelope.Header, own []envelope.OwnKey, now time.Time) (*received, error) {
 	r := new(received)
 	var v *verdict
 	if len(h.Credential) > 0 {
@@ -277,7 +281,7 @@ func (e *engine) unwrap(env *envelope.Envelope, h *envelope.Header, now time.Tim
 		return nil, v.err
 	}
 	r.verdict.Store(v)
-	reader, err := envelope.Unwrap(env, h, e.id.ID(), e.ownKeys()...)
+	reader, err := envelope.Unwrap(env, h, e.id.ID(), own...)
 	if err != nil {
 		return nil, &rejected{reasonOf(err), err, *v.peer}
 	}
