@@ -1,6 +1,7 @@
 package encrypted
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -38,5 +39,26 @@ func TestNotAddressed(t *testing.T) {
 	}
 	if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
 		t.Errorf("the good one after them: %v", err)
+	}
+}
+
+// TestNamesWithoutKeys: names that nobody has the keys of leave nothing behind.
+func TestNamesWithoutKeys(t *testing.T) {
+	client, _ := ends(t)
+	for i := range 10 {
+		o, err := client.sendCall(fmt.Sprint("nobody-", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.seal(nil, o, "topic", nil, nil); err == nil {
+			t.Fatal("sealed to nobody")
+		}
+	}
+	if n := len(client.out.calls); n != 0 {
+		t.Errorf("%d names are kept", n)
+	}
+	sealCall(t, client)
+	if n := len(client.out.calls); n != 1 {
+		t.Errorf("%d names are kept after a call", n)
 	}
 }

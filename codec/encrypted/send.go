@@ -38,10 +38,12 @@ type outbox struct {
 
 // outgoing makes the epochs of one scope, one after the other.
 type outgoing struct {
-	scope string
-	names []string // of the services that can open them
-	mu    sync.Mutex
-	now   atomic.Pointer[sending]
+	scopes *map[string]*outgoing // that it is in, under a name
+	name   string
+	scope  string
+	names  []string // of the services that can open them
+	mu     sync.Mutex
+	now    atomic.Pointer[sending]
 }
 
 // sending is an epoch in use, as long as nothing of what it rests on has changed.
@@ -81,13 +83,23 @@ func (o *outbox) of(scopes *map[string]*outgoing, scope, name string, names func
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if found = (*scopes)[name]; found == nil {
-		found = &outgoing{scope: scope + name, names: names()}
+		found = &outgoing{scopes: scopes, name: name, scope: scope + name, names: names()}
 		if *scopes == nil {
 			*scopes = make(map[string]*outgoing)
 		}
 		(*scopes)[name] = found
 	}
 	return found
+}
+
+// drop forgets a scope that nothing was ever sealed for: who calls may choose names
+// without end.
+func (o *outbox) drop(of *outgoing) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if of.now.Load() == nil && (*of.scopes)[of.name] == of {
+		delete(*of.scopes, of.name)
+	}
 }
 
 // sendCall returns the epochs of calls to a service.
@@ -150,6 +162,7 @@ func (e *engine) current(o *outgoing, now time.Time) (*sending, error) {
 	if s := o.now.Load(); e.good(s, now) {
 		return s, nil
 	}
+	defer e.out.drop(o) // unless there is an epoch
 	if err := e.lookUp(o.names); err != nil {
 		return nil, err
 	}
