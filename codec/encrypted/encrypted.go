@@ -20,10 +20,13 @@
 // other headers, sizes and times can be read, and metadata can be changed: keep secrets
 // out of it. A stream can be cut off: go-micro's end of stream passes no codec. What
 // carries a request can hand it to several replicas of the service, each of which
-// accepts it once, and can make a call fail. All replicas of a service can read its
+// accepts it once, and can make a call fail: go-micro's client then may send it anew (see
+// client.Retries), although it was carried out. All replicas of a service can read its
 // requests and answer them. Events that are not under BrokerSeals can be replayed within
 // EventAge; use broker/sealed. Who steals a service's box key can read what is sealed to
-// it until it is replaced and, with what was recorded, what was sealed before. An epoch
+// it until it is replaced and, with what was recorded, what was sealed before; and can
+// call that service in the name of anybody whose card it has seen, since keys agree in
+// both directions. So can a replica, towards others that have the same box key. An epoch
 // that a service has opened stays open until it ends, which is an hour with clients of
 // this package, although the box key that it was sealed to is withdrawn meanwhile.
 //

@@ -9,9 +9,10 @@
 // What it assumes. The caller decides which box keys are whose, whether that sender
 // may write to that topic, and how old a message may be. Randomness is given to it
 // and good. Private keys stay private: a recipient whose box key is stolen is read
-// along with, and the thief of a sender's box key can write in its name, until the
-// key is replaced; messages of epochs whose ephemeral key has been forgotten stay
-// closed to the thief of the sender's key.
+// along with, and can be written to in the name of anybody who does not sign, and the
+// thief of a sender's box key can write in its name, until the key is replaced;
+// messages of epochs whose ephemeral key has been forgotten stay closed to the thief
+// of the sender's key. Processes that share a box key are one recipient.
 //
 // What it does not protect. The sender's ID, the recipients' key ids, sizes (but for
 // padding), times and the number of messages can be seen. A sender can deny a
