@@ -35,7 +35,7 @@ func openCall(e *engine, data []byte, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.openOnce(data, scopeCall+"greeter", topic, now)
+	_, err = e.openOnce(data, scopeCall+"greeter", topic, now, func(*openedMessage) error { return nil })
 	return err
 }
 

@@ -1,12 +1,19 @@
 package encrypted
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
+	"go-micro.dev/v4/codec"
+	"go-micro.dev/v4/codec/json"
 	"golang.org/x/time/rate"
+
+	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/envelope"
 )
 
 // TestLongestAge: the longest age there is does not make the replay window forget at once.
@@ -60,5 +67,29 @@ func TestNamesWithoutKeys(t *testing.T) {
 	sealCall(t, client)
 	if n := len(client.out.calls); n != 1 {
 		t.Errorf("%d names are kept after a call", n)
+	}
+}
+
+// TestRefusedTakesNoRoom: a member that is not let in takes nothing of the replay window,
+// which all share.
+func TestRefusedTakesNoRoom(t *testing.T) {
+	var told []Reason
+	client, server := ends(t, OnReject(func(j Rejection) { told = append(told, j.Reason) }),
+		Authorize(func(identity.Peer, string) error { return errors.New("not on the list") }))
+	for range 2 {
+		var w wire
+		c := server.newCodec(json.NewCodec)(&w)
+		if err := c.ReadHeader(call(sealCall(t, client)), codec.Request); err == nil {
+			t.Fatal("it is let in")
+		}
+		if err := c.Write(&codec.Message{Type: codec.Error, Error: "refused"}, nil); err != nil || w.out.Len() == 0 {
+			t.Errorf("the refusal is not sealed, error: %v", err)
+		}
+		for _, r := range server.in.epochs {
+			r.replay = envelope.NewReplay(envelope.NewBudget(0, nil))
+		}
+	}
+	if !slices.Equal(told, []Reason{Unauthorised, Unauthorised}) {
+		t.Errorf("the service was told %v", told)
 	}
 }

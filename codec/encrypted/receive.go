@@ -141,9 +141,10 @@ func (e *engine) fresh(m *openedMessage, maxAge time.Duration, now time.Time) er
 	return nil
 }
 
-// openOnce opens a request that is recent and was not accepted before. A process that
+// openOnce opens a request that is recent, of somebody who is let in, and was not
+// accepted before: who is not let in takes none of the replay window. A process that
 // starts anew has forgotten what it accepted, and so accepts nothing from before.
-func (e *engine) openOnce(data []byte, scope, topic string, now time.Time) (*openedMessage, error) {
+func (e *engine) openOnce(data []byte, scope, topic string, now time.Time, letIn func(*openedMessage) error) (*openedMessage, error) {
 	for {
 		m, err := e.open(data, scope, topic, now)
 		if err != nil {
@@ -154,6 +155,9 @@ func (e *engine) openOnce(data []byte, scope, topic string, now time.Time) (*ope
 		}
 		if m.time.Before(e.begun.Truncate(time.Microsecond)) {
 			return nil, &rejected{Stale, stamped("sealed at %s, and this process began at %s", m.time, e.begun), *m.peer}
+		}
+		if err := letIn(m); err != nil {
+			return nil, err
 		}
 		switch state, gone := m.from.begin(m.Counter, now); {
 		case gone: // forgotten meanwhile: the epoch is new again

@@ -69,19 +69,17 @@ func (c *instance) opens(m *codec.Message, now time.Time) error {
 	if err != nil {
 		return reject(Limit, "%w", err)
 	}
-	opened, err := c.e.openOnce(m.Body, scopeCall+t.service, topic, now)
+	opened, err := c.e.openOnce(m.Body, scopeCall+t.service, topic, now, func(o *openedMessage) error {
+		err := c.e.authorize(*o.peer, m.Endpoint)
+		if err != nil {
+			c.serves(o).refused = merrors.Forbidden("encrypted", "%s may not call %s", o.peer.ID, m.Endpoint).Error()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	s := &served{from: opened.from, latest: opened.from, peer: opened.peer, binding: opened.Binding(), received: 1}
-	c.mu.Lock()
-	c.served = s
-	c.mu.Unlock()
-	// From here on an error reply is sealed.
-	if err := c.e.authorize(*opened.peer, m.Endpoint); err != nil {
-		s.refused = merrors.Forbidden("encrypted", "%s may not call %s", opened.peer.ID, m.Endpoint).Error()
-		return err
-	}
+	s := c.serves(opened)
 	c.opened(opened)
 	if c.e.wrapped {
 		s.handed = c.e.opened.leave(c)
@@ -92,6 +90,15 @@ func (c *instance) opens(m *codec.Message, now time.Time) error {
 		m.Header[openedHeader] = s.handed
 	}
 	return nil
+}
+
+// serves notes whose request this is. From here on an error reply is sealed.
+func (c *instance) serves(o *openedMessage) *served {
+	s := &served{from: o.from, latest: o.from, peer: o.peer, binding: o.Binding(), received: 1}
+	c.mu.Lock()
+	c.served = s
+	c.mu.Unlock()
+	return s
 }
 
 // opensLater opens a later message of a stream. It is bound to the one that opened the
