@@ -29,6 +29,8 @@
 // both directions. So can a replica, towards others that have the same box key. An epoch
 // that a service has opened stays open until it ends, which is an hour with clients of
 // this package, although the box key that it was sealed to is withdrawn meanwhile.
+// A caller that is revoked still gets what handlers answer to the calls and streams that
+// it has open; nothing more is taken from it.
 //
 // Keys. X25519 box keys of the identities agree on a key for each client, service and
 // hour; see spec/codec.md. There is no public-key operation for a call but the first.
