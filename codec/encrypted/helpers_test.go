@@ -239,6 +239,8 @@ type Response struct{ Greeting string }
 
 // Greeter is a handler that counts.
 type Greeter struct {
+	ticks  chan struct{} // for Push
+	pushed chan error
 	calls  atomic.Int64
 	caller atomic.Pointer[string]
 }
@@ -352,6 +354,21 @@ func (g *Greeter) Count(_ context.Context, stream server.Stream) error {
 	}
 	for i := range n {
 		if err := stream.Send(&Response{Greeting: fmt.Sprintf("message %d %0*d", i, i%37, 0)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Push sends a message at each tick, and says what became of it.
+func (g *Greeter) Push(_ context.Context, stream server.Stream) error {
+	if err := stream.Recv(new(Request)); err != nil {
+		return err
+	}
+	for range g.ticks {
+		err := stream.Send(&Response{Greeting: "tick"})
+		g.pushed <- err
+		if err != nil {
 			return err
 		}
 	}

@@ -81,6 +81,8 @@ type serverStream struct {
 	c   *instance
 	ctx context.Context
 
+	trusted uint64 // under which generation of our identity; under instance.answering
+
 	mu        sync.Mutex
 	receiving int
 	closed    bool
@@ -97,11 +99,30 @@ func (s *serverStream) Send(v any) error {
 	if s.isClosed() {
 		return io.ErrClosedPipe
 	}
+	if err := s.revoked(); err != nil {
+		return err
+	}
 	data, err := s.c.sealAnswer(nil, s.c.served, &codec.Message{Type: codec.Response}, "", v)
 	if err != nil {
 		return err
 	}
 	return s.Stream.Send(&raw.Frame{Data: data})
+}
+
+// revoked ends a stream whose caller is not trusted any more since it has opened it, after
+// each change of trust. That its certificate ends meanwhile does not matter.
+func (s *serverStream) revoked() error {
+	e, from := s.c.e, s.c.served.from
+	generation := e.id.Generation()
+	if s.trusted == generation || from.chain == nil {
+		return e.usable()
+	}
+	if _, _, err := e.id.VerifyAsOf(from.chain, from.reader.Header.Created); err != nil {
+		e.report.tell(Rejection{Reason: Sender, Err: err, Peer: *s.c.served.peer})
+		return fmt.Errorf("%w: the caller is not trusted any more", ErrRefused)
+	}
+	s.trusted = generation
+	return nil
 }
 
 func (s *serverStream) Recv(v any) error {

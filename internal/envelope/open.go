@@ -21,10 +21,11 @@ type OwnKey struct {
 // Reader opens the messages of one epoch, with one of our keys. It is safe for
 // concurrent use.
 type Reader struct {
-	Header *Header
+	Header *Header // of KeyIDs it has ours only
 	id     [EpochIDSize]byte
 	grant  []byte // ours
 	index  int    // of our key
+	count  int    // of recipients' keys
 	aead   cipher.AEAD
 	proofs proofs
 
@@ -126,10 +127,11 @@ func unwrap(e *Envelope, h *Header, index int, ownID string, own OwnKey) (*Reade
 	if !hmac.Equal(id[:], e.Epoch[:]) {
 		return nil, fmt.Errorf("%w: the epoch's id", ErrTampered)
 	}
-	r := &Reader{id: id, index: index, grant: bytes.Clone(grant)}
+	r := &Reader{id: id, index: index, count: len(h.KeyIDs), grant: bytes.Clone(grant)}
 	if r.Header, err = ParseHeader(bytes.Clone(e.Header)); err != nil { // which outlives the envelope
 		return nil, err
 	}
+	r.Header.KeyIDs = [][]byte{r.Header.KeyIDs[index]} // those of others only take room
 	if r.aead, err = payloads(h.Suite, secret, id); err != nil {
 		return nil, err
 	}
@@ -156,9 +158,7 @@ func agree(own *ecdh.PrivateKey, public []byte) (key, error) {
 
 // Uses reports whether one of some keys is the one that the epoch was unwrapped with.
 func (r *Reader) Uses(own ...OwnKey) bool {
-	h := *r.Header
-	h.KeyIDs = h.KeyIDs[r.index:][:1]
-	return h.Addressed(own...)
+	return r.Header.Addressed(own...)
 }
 
 // Open opens a message of the reader's epoch into dst, which it appends to; dst may be
@@ -220,7 +220,7 @@ func (r *Reader) again(e *Envelope) bool {
 		return true
 	}
 	size := len(r.grant)
-	return bytes.Equal(e.Header, r.Header.raw) && len(e.Grants) == len(r.Header.KeyIDs)*size &&
+	return bytes.Equal(e.Header, r.Header.raw) && len(e.Grants) == r.count*size &&
 		bytes.Equal(e.Grants[r.index*size:][:size], r.grant)
 }
 
@@ -233,7 +233,7 @@ func (r *Reader) proved(e *Envelope, digest []byte, verify func(digest, signatur
 		}
 		return nil
 	case Tagged:
-		if len(e.Proof) != len(r.Header.KeyIDs)*tagSize {
+		if len(e.Proof) != r.count*tagSize {
 			return fmt.Errorf("%w: %d bytes of tags", ErrMalformed, len(e.Proof))
 		}
 		if !r.proofs.verify(e.Proof[r.index*tagSize:][:tagSize], digest) {
