@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/effort"
 	"github.com/go-signet/signet/internal/envelope"
 	"github.com/go-signet/signet/internal/keys"
 )
@@ -36,7 +37,7 @@ type opened struct {
 // incoming holds the epochs that were opened. Whoever is in was named by a rule and has
 // proved who it is; which messages were handled is not known here.
 type incoming struct {
-	effort effort
+	effort *effort.Limit
 
 	mu      sync.RWMutex
 	epochs  map[[envelope.EpochIDSize]byte]*opened
@@ -45,7 +46,7 @@ type incoming struct {
 
 func newIncoming() *incoming {
 	return &incoming{
-		effort:  newEffort(),
+		effort:  effort.New(),
 		epochs:  make(map[[envelope.EpochIDSize]byte]*opened),
 		senders: make(map[string]*list.List),
 	}
@@ -149,15 +150,15 @@ func (in *incoming) open(l *live, r *rule, e *envelope.Envelope, now time.Time, 
 	if !h.Addressed(own...) {
 		return nil, h.Sender, envelope.ErrNotRecipient
 	}
-	if !in.effort.room(h.Sender, now) {
+	if !in.effort.Room(h.Sender, now) {
 		return nil, h.Sender, tryAgain(ReasonLimit, errors.New("sealed: too many epochs that are not known here, or did not verify: they are refused for a moment"))
 	}
 	o, err := unwrap(l, from, h, e, own, now)
 	if err != nil {
-		in.effort.spend(h.Sender, costOfJunk, now)
+		in.effort.Spend(h.Sender, effort.Junk, now)
 		return nil, h.Sender, err
 	}
-	in.effort.spend(h.Sender, 1, now)
+	in.effort.Spend(h.Sender, 1, now)
 	l.report.broker.counts.opened.Add(1)
 	return in.add(o), h.Sender, nil
 }

@@ -15,8 +15,8 @@ import (
 	"go-micro.dev/v4/codec"
 	"go-micro.dev/v4/codec/grpc"
 	"go-micro.dev/v4/codec/json"
-	"golang.org/x/time/rate"
 
+	"github.com/go-signet/signet/internal/effort"
 	"github.com/go-signet/signet/internal/envelope"
 )
 
@@ -140,11 +140,10 @@ func TestJunkEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 50
-	server.in.limit = rate.NewLimiter(0, most)
+	const most, more = effort.NameBurst / effort.Junk, 50
 	now := time.Now()
 	limited := 0
-	for i := range 2 * most {
+	for i := range most + more {
 		e, err := envelope.NewEpoch(&envelope.Params{
 			Suite: envelope.AES256GCM, Sender: client.id.ID(), SenderKey: stranger, Scope: scopeCall + "greeter", Created: now, NotAfter: now.Add(time.Hour),
 			Credential: card[:len(card)-i%2], Recipients: []envelope.Recipient{{ID: server.id.ID(), Key: server.id.BoxKeys()[0].PublicKey()}},
@@ -164,19 +163,25 @@ func TestJunkEpochs(t *testing.T) {
 			t.Fatalf("error: %v", err)
 		}
 	}
-	if limited != most {
-		t.Errorf("%d of %d were not looked into, want %d", limited, 2*most, most)
+	if limited != more {
+		t.Errorf("%d of %d were not looked into, want %d", limited, most+more, more)
 	}
 	if n := len(server.in.epochs) + len(server.in.senders); n != 0 {
 		t.Errorf("%d are known", n)
 	}
 }
 
+// spendAllBut leaves a sender so much of the effort that new epochs may cost, for the next
+// hour.
+func spendAllBut(server *engine, left int, sender string) {
+	server.in.effort.Spend(sender, effort.NameBurst-left, time.Now().Add(time.Hour))
+}
+
 // TestMisdirectedCostsNothing: what is for somebody else is refused before any public-key
 // operation.
 func TestMisdirectedCostsNothing(t *testing.T) {
 	client, server := ends(t)
-	server.in.limit = rate.NewLimiter(0, 0)
+	spendAllBut(server, 0, client.id.ID())
 	data := sealCall(t, client)
 	if err := openCall(server, data, time.Now()); reasonOf(err) != Limit {
 		t.Errorf("for us: %v", err)

@@ -10,9 +10,9 @@ import (
 
 	"go-micro.dev/v4/codec"
 	"go-micro.dev/v4/codec/json"
-	"golang.org/x/time/rate"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/effort"
 	"github.com/go-signet/signet/internal/envelope"
 )
 
@@ -37,7 +37,10 @@ func TestLongestAge(t *testing.T) {
 func TestNotAddressed(t *testing.T) {
 	client, server := ends(t)
 	other, _ := ends(t) // whose keys are not the server's
-	server.in.limit = rate.NewLimiter(0, 1)
+	if client.id.ID() != other.id.ID() {
+		t.Fatal("they are two senders")
+	}
+	spendAllBut(server, effort.Junk, client.id.ID())
 	for range 3 {
 		newEpoch(other)
 		if err := openCall(server, sealCall(t, other), time.Now()); reasonOf(err) != NotRecipient {

@@ -25,9 +25,6 @@ const (
 	// MaxSenderReplayMemory what it takes for one sender.
 	MaxReplayMemory       = 64 << 20
 	MaxSenderReplayMemory = 16 << 20
-	// MaxNewEpochs is how many epochs a second are looked into, after a burst of twice
-	// as many; each costs public-key operations.
-	MaxNewEpochs = 2000
 )
 
 // Option changes what a codec does. The same options may be given to clients and to

@@ -12,14 +12,14 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/effort"
 	"github.com/go-signet/signet/internal/envelope"
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/time/rate"
 )
 
 // inbox has the epochs of others that we know.
 type inbox struct {
-	limit   *rate.Limiter
+	effort  *effort.Limit
 	admits  singleflight.Group
 	budget  *envelope.Budget
 	mu      sync.RWMutex
@@ -37,7 +37,7 @@ type senderState struct {
 }
 
 func (in *inbox) init() {
-	in.limit = rate.NewLimiter(MaxNewEpochs, 2*MaxNewEpochs)
+	in.effort = effort.New()
 	in.budget = envelope.NewBudget(MaxReplayMemory/envelope.PageSize, nil)
 	in.epochs = make(map[[envelope.EpochIDSize]byte]*received)
 	in.senders = make(map[string]*senderState)
@@ -227,15 +227,21 @@ func (e *engine) admit(env *envelope.Envelope, scope string, now time.Time) (*re
 	if !h.Addressed(own...) {
 		return nil, envelope.ErrNotRecipient
 	}
-	key := string(env.Epoch[:]) + string(env.Header) + string(env.Grants)
+	key := string(byte(env.Suite)) + string(env.Epoch[:]) + string(env.Header) + string(env.Grants)
 	r, err, _ := e.in.admits.Do(key, func() (any, error) {
 		if r := e.in.get(env.Epoch); r != nil {
 			return r, nil
 		}
-		if !e.in.limit.Allow() {
-			return nil, reject(Limit, "more than %d new epochs a second", MaxNewEpochs)
+		if !e.in.effort.Room(h.Sender, now) {
+			return nil, reject(Limit, "too many new epochs in this sender's name, or in all")
 		}
-		return e.unwrap(env, h, own, now)
+		r, err := e.unwrap(env, h, own, now)
+		if err != nil {
+			e.in.effort.Spend(h.Sender, effort.Junk, now)
+			return nil, err
+		}
+		e.in.effort.Spend(h.Sender, 1, now)
+		return r, nil
 	})
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"testing/cryptotest"
 	"time"
 
+	"github.com/go-signet/signet/internal/effort"
 	"github.com/go-signet/signet/internal/envelope"
 )
 
@@ -329,7 +330,7 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("| clock ahead | %d minute |", int(ClockSkew.Minutes())),
 		fmt.Sprintf("| epochs that a server remembers | %d, %d of a sender |", MaxEpochs, MaxSenderEpochs),
 		fmt.Sprintf("| replay window | %d MiB, %d MiB of a sender |", MaxReplayMemory>>20, MaxSenderReplayMemory>>20),
-		fmt.Sprintf("| new epochs | %d a second, after %d at once |", MaxNewEpochs, 2*MaxNewEpochs),
+		fmt.Sprintf("| new epochs | %d a second, after %d at once; in one sender's name %d and %d; junk counts as %d |", effort.PerSecond, effort.Burst, effort.NamePerSecond, effort.NameBurst, effort.Junk),
 		refusal,
 	} {
 		if !strings.Contains(page, line) {
