@@ -52,7 +52,7 @@
 // messages of it that are not handled as a whole: at most 16384 epochs and 64 MiB, of
 // one publisher at most 4096 and 16 MiB. Beyond that messages are refused, with reason
 // "limit", until MaxAge has made room. The broker holds at most 8192 opened epochs
-// besides, of about 3 KiB.
+// besides, 512 of one publisher, of about 3 KiB; one who means ill can make them of 45 KiB.
 //
 // Errors. go-micro's server only logs that it could not subscribe when it starts: look for
 // ErrNoRule and ErrNotSubscriber there. micro.Registry hands the registry to the broker

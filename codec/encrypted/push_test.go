@@ -42,3 +42,24 @@ func TestRevokedWhileItListens(t *testing.T) {
 	}
 	must(t, stream.Close())
 }
+
+// TestForgottenWhileItListens: the same for a caller that only the peer directory knows.
+func TestForgottenWhileItListens(t *testing.T) {
+	a := authority(t)
+	s := serve(t, issue(t, a, "greeter"))
+	c := newCaller(t, issue(t, a, "web"), encrypted.OmitCard())
+	meet(t, c.id, s.id)
+	meet(t, s.id, c.id)
+	s.handler.ticks, s.handler.pushed = make(chan struct{}), make(chan error)
+	stream, err := c.Stream(t.Context(), c.NewRequest("greeter", "Greeter.Push", &Request{"x"}), client.WithAddress(s.address))
+	must(t, err)
+	must(t, stream.Send(&Request{"x"}))
+	s.handler.ticks <- struct{}{}
+	must(t, <-s.handler.pushed)
+	s.id.Directory().RemoveKeys(c.id.ID())
+	s.handler.ticks <- struct{}{}
+	if err := <-s.handler.pushed; !errors.Is(err, encrypted.ErrRefused) {
+		t.Errorf("to a caller whose key is gone: %v", err)
+	}
+	must(t, stream.Close())
+}

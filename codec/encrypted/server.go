@@ -114,10 +114,16 @@ func (s *serverStream) Send(v any) error {
 func (s *serverStream) revoked() error {
 	e, from := s.c.e, s.c.served.from
 	generation := e.id.Generation()
-	if s.trusted == generation || from.chain == nil {
-		return e.usable()
+	if err := e.usable(); err != nil || s.trusted == generation && from.chain != nil {
+		return err
 	}
-	if _, _, err := e.id.VerifyAsOf(from.chain, from.reader.Header.Created); err != nil {
+	var err error
+	if from.chain == nil {
+		err = e.verdictOf(from, time.Now()).err
+	} else {
+		_, _, err = e.id.VerifyAsOf(from.chain, from.reader.Header.Created)
+	}
+	if err != nil {
 		e.report.tell(Rejection{Reason: Sender, Err: err, Peer: *s.c.served.peer})
 		return fmt.Errorf("%w: the caller is not trusted any more", ErrRefused)
 	}

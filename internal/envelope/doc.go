@@ -19,6 +19,7 @@
 // message to a third party, except where it signs. Loss and delay go unnoticed;
 // repetition is noticed with Replay.
 //
-// It is pure: no clock, no randomness, no network, nothing of go-micro.
+// It is pure: no clock, no network, nothing of go-micro, and no randomness but what it is
+// given, except for the encapsulations of the post-quantum suites (see crypto/hpke).
 // spec/envelope.md describes the bytes.
 package envelope

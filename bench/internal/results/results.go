@@ -108,11 +108,9 @@ func Summary(values []float64) benchmath.Summary {
 // Runs returns how often each benchmark ran, at least.
 func (s *Set) Runs() int {
 	least := 0
-	for _, units := range s.values {
-		for _, values := range units {
-			if least == 0 || len(values) < least {
-				least = len(values)
-			}
+	for _, units := range s.values { // other units may be left out where they are 0
+		if n := len(units[Seconds]); least == 0 || n < least {
+			least = n
 		}
 	}
 	return least
