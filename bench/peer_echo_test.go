@@ -6,6 +6,8 @@ import (
 
 	"go-micro.dev/v4/registry"
 	"go.uber.org/goleak"
+
+	"github.com/go-signet/signet/internal/leaktest"
 )
 
 // TestEveryPeer runs each workload of each peer a few times, as benchmarks do not
@@ -49,15 +51,8 @@ func TestEveryPeer(t *testing.T) {
 // noLeaks fails t if goroutines outlive its cleanups, except the janitor of the
 // client's response cache, which only the garbage collector stops.
 func noLeaks(t *testing.T) {
-	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() {
-		goleak.VerifyNone(t, before,
-			goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-			goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-			goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-			goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		)
-	})
+	before := leaktest.Micro()
+	t.Cleanup(func() { goleak.VerifyNone(t, before...) })
 }
 
 // TestEchoIsChecked makes sure that a wrong answer fails a benchmark.

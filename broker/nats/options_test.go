@@ -11,21 +11,15 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/util/cmd"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	// What go-micro starts when it is imported, and what that starts in turn.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-	)
+	leaktest.Main(m)
 }
 
 // clean empties the environment that the broker looks at.

@@ -4,39 +4,21 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/go-signet/signet/broker/sealed"
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/logger"
 )
 
 func TestMain(m *testing.M) {
-	// What go-micro starts and never stops: its config package when it is imported, its
-	// memory registry, its http broker's connections, the servers of its memory transport,
-	// a Stop of its server that waits for ever, and the cache of its selector.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).sendEvent"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/transport.(*memorySocket).Recv"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/server.(*rpcServer).Stop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
-		goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-	)
+	leaktest.Main(m, slices.Concat(leaktest.Selector(), leaktest.Memory(), leaktest.HTTP(),
+		[]string{"go-micro.dev/v4/server.(*rpcServer).Stop"})...)
 }
 
 // fleet is an authority, and services that know each other by their cards.

@@ -19,10 +19,10 @@ import (
 	"go-micro.dev/v4/registry"
 	"go-micro.dev/v4/server"
 	"go-micro.dev/v4/transport"
-	"go.uber.org/goleak"
 
 	"github.com/go-signet/signet/codec/encrypted"
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 )
 
 // patience bounds what is waited for.
@@ -30,16 +30,7 @@ const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
 	_ = logger.DefaultLogger.Init(logger.WithLevel(logger.FatalLevel)) // only sets a field
-	goleak.VerifyTestMain(m,
-		// What go-micro starts when it is imported, and what that starts in turn.
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		// go-micro has no way to stop these.
-		goleak.IgnoreTopFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
-		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-	)
+	leaktest.Main(m)
 }
 
 func must(t testing.TB, err error) {

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-signet/signet/internal/leaktest"
 	"github.com/go-signet/signet/registry/etcd"
 	"go-micro.dev/v4/logger"
 	"go-micro.dev/v4/registry"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/goleak"
 )
 
 // long is how long something may take that another goroutine or process does.
@@ -24,18 +24,7 @@ func TestMain(m *testing.M) {
 	if addr := os.Getenv(oldPluginEnv); addr != "" {
 		os.Exit(oldPlugin(addr))
 	}
-	// What go-micro starts and never stops: its config package when it is imported,
-	// its memory registry, and the cache of its selector.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
-	)
+	leaktest.Main(m, leaktest.Selector()...)
 }
 
 // inClear makes a registry that is closed at the end of the test.

@@ -9,27 +9,16 @@ import (
 
 	"github.com/go-signet/signet/broker/nats"
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/logger"
-	"go.uber.org/goleak"
 )
 
 // long is how long something may take that another goroutine or process does.
 const long = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	// What go-micro starts and never stops: its config package when it is imported,
-	// its memory registry, and the cache of its selector.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
-	)
+	leaktest.Main(m, leaktest.Selector()...)
 }
 
 // open makes a broker that logs where nobody looks.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-signet/signet/e2e/internal/etcdtest"
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	"github.com/go-signet/signet/registry/etcd"
 	"github.com/go-signet/signet/registry/signed"
 	"go-micro.dev/v4/registry"
@@ -42,15 +43,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	// What go-micro starts when it is imported, and never stops.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		goleak.Cleanup(func(status int) {
-			_ = os.RemoveAll(dir)
-			os.Exit(status)
-		}))
+	goleak.VerifyTestMain(m, append(leaktest.Micro(), goleak.Cleanup(func(status int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(status)
+	}))...)
 }
 
 // outcome is what a run of the command came to.

@@ -9,19 +9,13 @@ import (
 	"testing"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	"go-micro.dev/v4/registry"
 	"go-micro.dev/v4/util/cmd"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	// What go-micro starts when it is imported, and what that starts in turn.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-	)
+	leaktest.Main(m)
 }
 
 // clean empties the environment that the registry looks at.

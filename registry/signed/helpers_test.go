@@ -10,28 +10,15 @@ import (
 	"time"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/leaktest"
 	"github.com/go-signet/signet/registry/signed"
 	"go-micro.dev/v4/logger"
 	"go-micro.dev/v4/registry"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	// What go-micro starts and never stops: its config package when it is
-	// imported, its memory registry and transport, and the cache of its selector.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreCurrent(),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config.(*config).run.func2"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/config/loader/memory.(*memory).Watch.func1"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).ttlPrune"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry.(*memRegistry).sendEvent"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/server.(*rpcServer).ServeConn"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).run"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch"),
-		goleak.IgnoreAnyFunction("go-micro.dev/v4/registry/cache.(*cache).watch.func1"),
-		goleak.IgnoreAnyFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-	)
+	leaktest.Main(m, slices.Concat(leaktest.Selector(), leaktest.Memory(),
+		[]string{"go-micro.dev/v4/server.(*rpcServer).ServeConn"})...)
 }
 
 // fleet is an authority and what it issues.
