@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/envelope"
+	"go-micro.dev/v4/broker"
 )
 
 // epochOf is an epoch of somebody's, as one that was opened.
@@ -165,5 +166,27 @@ func TestPageBounds(t *testing.T) {
 	r.release()
 	if got := fill("after"); got != maxPagesPerSender {
 		t.Errorf("after the end: %d pages", got)
+	}
+}
+
+// TestInflightHasMarkedEventsOnly: a message without memory is nobody's, and nothing is
+// kept where no SubscriberWrapper asks.
+func TestInflightHasMarkedEventsOnly(t *testing.T) {
+	var f inflight
+	body := []byte("x")
+	f.add(&event{message: broker.Message{Body: body}})
+	if len(f.events) != 0 {
+		t.Error("an event is kept that nobody asks for")
+	}
+	f.wanted.Store(true)
+	e := &event{message: broker.Message{Body: body}}
+	f.add(&event{})
+	f.add(e)
+	if f.of(body) != e || f.of(nil) != nil || f.of([]byte("x")) != nil {
+		t.Error("the event is not known by the memory of its body alone")
+	}
+	f.remove(e)
+	if len(f.events) != 0 {
+		t.Error("an event stays after its handler")
 	}
 }

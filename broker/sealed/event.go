@@ -17,15 +17,22 @@ type event struct {
 	inner   broker.Event
 	topic   string
 	message broker.Message
-	peer    identity.Peer
+	from    *opened // the epoch that it is of; nil as long as that is not known
 	err     error
 
-	epoch   epochID
-	counter uint32
 	state   *envelope.Replay // nil for History
+	mark    *byte            // of the body, in inflight; nil if it is not there
+	routed  string           // the topic by which go-micro's server chooses the subscriber
+	counter uint32
 	acked   atomic.Bool
-	mark    *byte  // of the body, in inflight
-	routed  string // the topic by which go-micro's server chooses the subscriber
+}
+
+// sender is who has published it, if that is known.
+func (e *event) sender() identity.Peer {
+	if e.from == nil {
+		return identity.Peer{}
+	}
+	return e.from.peer
 }
 
 // Topic returns the topic that it was published on.
@@ -53,7 +60,7 @@ func (e *event) Ack() error {
 // where the publisher has omitted its card and is known from a registry.
 func Sender(e broker.Event) (identity.Peer, bool) {
 	if ev, ok := e.(*event); ok {
-		return ev.peer, true
+		return ev.sender(), true
 	}
 	return identity.Peer{}, false
 }

@@ -30,12 +30,14 @@ func clearHeaders(names []string) ([]string, error) {
 }
 
 // split divides the headers of a message into those that travel in clear and those
-// that are sealed. What a transport of Signet put there for handlers of this process
-// is for nobody else.
+// that are sealed; outside is nil if there are none in clear. What a transport of Signet
+// put there for handlers of this process is for nobody else.
 func (r *rule) split(given map[string]string, m *envelope.Message) (outside map[string]string) {
-	outside = make(map[string]string, len(r.clear))
 	for _, name := range r.clear {
 		if value, ok := given[name]; ok && utf8.ValidString(value) {
+			if outside == nil {
+				outside = make(map[string]string, len(r.clear))
+			}
 			outside[name] = value
 			m.Clear = append(m.Clear, envelope.Field{Name: name, Value: value})
 		}
@@ -48,34 +50,49 @@ func (r *rule) split(given map[string]string, m *envelope.Message) (outside map[
 	return outside
 }
 
-// join makes the headers that handlers get of what was opened. A header that the
-// broker shows with another value than the one that was sealed was changed there; one
-// that was not sealed at all never gets to a handler, and is refused where go-micro
-// would go by it.
-func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[string]string) (map[string]string, error) {
-	header := make(map[string]string, o.Count()+1)
-	for name := range e.ClearNames() {
-		if name := string(name); !caller.Reserved(name) {
-			header[name] = outside[name]
+// join makes the headers that handlers get of what was opened, and returns the topic that
+// go-micro's server will route by. A header that the broker shows with another value than
+// the one that was sealed was changed there; one that was not sealed at all never gets to
+// a handler, and is refused where go-micro would go by it.
+func join(topic string, e *envelope.Envelope, o *envelope.Opened, outside map[string]string) (header map[string]string, to string, err error) {
+	header = make(map[string]string, o.Count()+1)
+	typed := false
+	put := func(name, value string) {
+		switch {
+		case caller.Reserved(name):
+			return
+		case name == contentType:
+			typed = true
+		case name == headers.Message:
+			to = value
 		}
+		header[name] = value
+	}
+	for name := range e.ClearNames() {
+		name := string(name)
+		put(name, outside[name])
 	}
 	for name, value := range o.Headers() {
 		// go-micro's http broker puts the topic there, whatever the message has.
 		if shown, ok := outside[name]; ok && shown != value && !(name == headers.Message && shown == topic) {
-			return nil, reject(ReasonTampered, fmt.Errorf("sealed: header %s was changed in clear", keys.Quote(name)))
+			return nil, "", reject(ReasonTampered, fmt.Errorf("sealed: header %s was changed in clear", keys.Quote(name)))
 		}
-		if !caller.Reserved(name) {
-			header[name] = value
-		}
+		put(name, value)
 	}
-	if _, sealed := header[contentType]; !sealed && outside[contentType] != "" {
-		return nil, reject(ReasonTampered, fmt.Errorf("sealed: header %s was added in clear", contentType))
+	if !typed && outside[contentType] != "" {
+		return nil, "", reject(ReasonTampered, fmt.Errorf("sealed: header %s was added in clear", contentType))
 	}
-	if _, sealed := header[headers.Message]; !sealed && outside[headers.Message] != "" && outside[headers.Message] != topic {
-		return nil, reject(ReasonTampered, fmt.Errorf("sealed: header %s was added in clear", headers.Message))
+	if shown := outside[headers.Message]; shown != "" && shown != topic && !routes(header) {
+		return nil, "", reject(ReasonTampered, fmt.Errorf("sealed: header %s was added in clear", headers.Message))
 	}
-	if header[headers.Message] == "" {
+	if to == "" {
+		to = topic
 		header[headers.Message] = topic // go-micro's server routes by it
 	}
-	return header, nil
+	return header, to, nil
+}
+
+func routes(header map[string]string) bool {
+	_, ok := header[headers.Message]
+	return ok
 }

@@ -30,6 +30,8 @@ type opened struct {
 	peer   identity.Peer
 	chain  []*x509.Certificate // of the card, nil if the directory vouches for the key
 
+	begins, ends time.Time // between which its messages were sealed, by clocks that differ
+
 	vouched atomic.Pointer[vouched]
 	elem    *list.Element // in the order of the sender's
 }
@@ -182,7 +184,7 @@ func checkEpoch(l *live, h *envelope.Header, now time.Time, history bool) error 
 
 // unwrap makes sure of the sender, and then opens the epoch.
 func unwrap(l *live, from keys.ID, h *envelope.Header, e *envelope.Envelope, own []envelope.OwnKey, now time.Time) (*opened, error) {
-	o := &opened{id: e.Epoch, from: from}
+	o := &opened{id: e.Epoch, from: from, begins: h.Created.Add(-clockSkew), ends: h.NotAfter.Add(clockSkew)}
 	v := &vouched{generation: l.id.Generation(), version: l.known()}
 	var err error
 	if v.until, err = o.introduce(l, h, now); err != nil {

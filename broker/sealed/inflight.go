@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/server"
@@ -12,6 +13,7 @@ import (
 // inflight are the events whose handlers run, by the memory that their bodies are in:
 // nobody else can have made a message of that memory.
 type inflight struct {
+	wanted atomic.Bool // by a SubscriberWrapper: nobody else asks
 	mu     sync.Mutex
 	events map[*byte]*event
 }
@@ -26,16 +28,23 @@ func first(body []byte) *byte {
 }
 
 func (f *inflight) add(e *event) {
+	mark := first(e.message.Body)
+	if mark == nil || !f.wanted.Load() {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.events == nil {
 		f.events = make(map[*byte]*event)
 	}
-	e.mark = first(e.message.Body)
-	f.events[e.mark] = e
+	e.mark = mark
+	f.events[mark] = e
 }
 
 func (f *inflight) remove(e *event) {
+	if e.mark == nil {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.events, e.mark)
@@ -56,6 +65,9 @@ var errSmuggled = errors.New("sealed: event refused: it did not come through the
 // nothing comes.
 func SubscriberWrapper(b broker.Broker) server.SubscriberWrapper {
 	sealed, _ := b.(*sealedBroker)
+	if sealed != nil {
+		sealed.inflight.wanted.Store(true)
+	}
 	return func(next server.SubscriberFunc) server.SubscriberFunc {
 		return func(ctx context.Context, m server.Message) error {
 			var e *event
@@ -68,7 +80,7 @@ func SubscriberWrapper(b broker.Broker) server.SubscriberWrapper {
 				}
 				return errSmuggled
 			}
-			return next(context.WithValue(ctx, senderKey{}, e.peer), m)
+			return next(context.WithValue(ctx, senderKey{}, e.sender()), m)
 		}
 	}
 }

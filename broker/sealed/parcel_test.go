@@ -7,13 +7,14 @@ import (
 	"go-micro.dev/v4/broker"
 )
 
-// keeper is an inner broker that keeps what it is given, as it is given.
+// keeper is an inner broker that keeps what it is given, and marks it.
 type keeper struct {
 	*wire
 	kept []*broker.Message
 }
 
 func (k *keeper) Publish(_ string, m *broker.Message, _ ...broker.PublishOption) error {
+	m.Header["Kept"] = "yes"
 	k.kept = append(k.kept, m)
 	return nil
 }

@@ -57,12 +57,13 @@ var parcels = sync.Pool{New: func() any { return new(broker.Message) }}
 // mostRecycled bounds the room for a body that waits to be used again, in bytes.
 const mostRecycled = 64 << 10
 
-// parcel returns a message without content.
+// parcel returns a message without content. Brokers that keep it may also write into its
+// header.
 func (b *sealedBroker) parcel() *broker.Message {
 	if b.copies {
 		return parcels.Get().(*broker.Message)
 	}
-	return new(broker.Message)
+	return &broker.Message{Header: make(map[string]string)}
 }
 
 func (b *sealedBroker) recycle(m *broker.Message) {
@@ -86,7 +87,9 @@ func (s *sender) seal(l *live, topic string, given, out *broker.Message) error {
 		drafts.Put(m)
 	}()
 	m.Topic, m.Body = topic, given.Body
-	out.Header = s.rule.split(given.Header, m)
+	if outside := s.rule.split(given.Header, m); outside != nil {
+		out.Header = outside
+	}
 	if s.rule.pad > 0 {
 		m.Pad(s.rule.pad)
 	}

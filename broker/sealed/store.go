@@ -16,7 +16,7 @@ const storePrefix = "signet-replay-"
 
 // storeKey names a message within its queue group: 32 hexadecimal digits.
 func (e *event) storeKey() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %q %x %d", e.live.self, e.subscription.topic, e.queue, e.epoch, e.counter))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %q %x %d", e.live.self, e.subscription.topic, e.queue, e.from.id, e.counter))
 	return storePrefix + hex.EncodeToString(sum[:16])
 }
 

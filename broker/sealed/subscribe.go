@@ -122,7 +122,7 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if err != nil {
 		return claimed, err
 	}
-	ev.peer = o.peer
+	ev.from = o
 	if scope := o.reader.Header.Scope; !matches(scope, ev.topic) {
 		return claimed, reject(ReasonTopic, fmt.Errorf("sealed: an epoch for %s", keys.Quote(scope)))
 	}
@@ -133,7 +133,7 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if err != nil {
 		return claimed, err
 	}
-	if ev.message.Header, err = join(ev.topic, e, &plain, m.Header); err != nil {
+	if ev.message.Header, ev.routed, err = join(ev.topic, e, &plain, m.Header); err != nil {
 		return claimed, err
 	}
 	ev.message.Body = plain.Body
@@ -143,7 +143,7 @@ func (s *subscription) open(l *live, ev *event, m *broker.Message, now time.Time
 	if err := s.fresh(l, o, plain.Time, now); err != nil {
 		return claimed, err
 	}
-	ev.counter, ev.epoch = e.Counter, o.id
+	ev.counter = e.Counter
 	return claimed, s.begin(l, o, ev, now)
 }
 
@@ -164,14 +164,12 @@ func room(inner broker.Event, e *envelope.Envelope) []byte {
 // the handler, leads to a topic that its sender may not publish on. (They differ where
 // the publisher used client.WithExchange.)
 func routed(l *live, o *opened, ev *event) error {
-	to := ev.message.Header[headers.Message]
-	ev.routed = to
-	if to == ev.topic {
+	if ev.routed == ev.topic {
 		return nil
 	}
-	r := l.rules.of(to)
+	r := l.rules.of(ev.routed)
 	if r == nil || !r.mayRead || !r.allows(o.from, o.peer.ID) {
-		return reject(ReasonTopic, fmt.Errorf("sealed: its %s header is %s, where its sender may not publish", headers.Message, keys.Quote(to)))
+		return reject(ReasonTopic, fmt.Errorf("sealed: its %s header is %s, where its sender may not publish", headers.Message, keys.Quote(ev.routed)))
 	}
 	return r.takes(o.reader.Header)
 }
@@ -189,13 +187,13 @@ func (r *rule) takes(h *envelope.Header) error {
 
 // fresh checks when the message was sealed.
 func (s *subscription) fresh(l *live, o *opened, sealed, now time.Time) error {
-	h := o.reader.Header
+	h, age := o.reader.Header, now.Sub(sealed)
 	switch {
-	case sealed.Before(h.Created.Add(-clockSkew)) || sealed.After(h.NotAfter.Add(clockSkew)):
+	case sealed.Before(o.begins) || sealed.After(o.ends):
 		return reject(ReasonExpired, fmt.Errorf("sealed: of %s, in an epoch from %s to %s", stamp(sealed), stamp(h.Created), stamp(h.NotAfter)))
-	case sealed.After(now.Add(clockSkew)):
+	case age < -clockSkew:
 		return reject(ReasonExpired, fmt.Errorf("sealed: of %s, now is %s: check the clocks", stamp(sealed), stamp(now)))
-	case s.replay != nil && now.Sub(sealed) > l.maxAge:
+	case s.replay != nil && age > l.maxAge:
 		return reject(ReasonExpired, fmt.Errorf("sealed: of %s: older than %v", stamp(sealed), l.maxAge))
 	}
 	return nil
@@ -209,7 +207,7 @@ func (s *subscription) refuse(l *live, ev *event, claimed string, err error) err
 	}
 	s.broker.counts.refused(reason)
 	s.broker.report.rejection(l.onReject, Rejection{
-		Topic: ev.topic, Claimed: claimed, Peer: ev.peer, Reason: reason, Err: err, Again: again,
+		Topic: ev.topic, Claimed: claimed, Peer: ev.sender(), Reason: reason, Err: err, Again: again,
 	})
 	if again {
 		return errRefused
