@@ -10,6 +10,7 @@ import (
 	"go-micro.dev/v4"
 	"go-micro.dev/v4/broker"
 	"go-micro.dev/v4/client"
+	"go-micro.dev/v4/server"
 	"go-micro.dev/v4/transport"
 )
 
@@ -37,6 +38,7 @@ func TestServiceConfiguredByItsEnvironment(t *testing.T) {
 	t.Cleanup(func() { os.Args = args })
 
 	service := micro.NewService(
+		micro.Server(server.NewServer()), // the default one is the process's, and this may run twice
 		micro.Name("greeter"), micro.Version("1.2.3"), micro.Logger(quiet),
 		micro.Transport(transport.NewMemoryTransport()), micro.Broker(broker.NewMemoryBroker()), micro.Address("127.0.0.1:0"),
 	)
