@@ -52,6 +52,27 @@ func flippedEarly(t *testing.T, s *scene) {
 	}
 }
 
+// withoutEpoch: where the epoch is known it is the same message still, once, and nothing
+// to those who do not know it.
+func withoutEpoch(t *testing.T, s *scene) {
+	p := s.sent(t, "orders.created", "x", "Trace", "abc")
+	f := dissect(t, p.message.Body)
+	f.flags = 0 // and the rest left where it is
+	s.refuses(t, p.body(f.bytes()), false, tampered)
+	f.header, f.grants = nil, nil
+	taken := p.body(f.bytes())
+	fresh := &scene{fleet: s.fleet, wire: newWire(), refused: new(rejections), in: newInbox()}
+	fresh.billing = fresh.join("billing", fresh.wire, sceneRules(), fresh.refused.option())
+	if _, err := fresh.billing.Subscribe("orders.created", fresh.in.handle); err != nil {
+		t.Fatal(err)
+	}
+	fresh.refuses(t, taken, false, notRecipient)
+	fresh.delivers(t, p, "x")
+	fresh.refuses(t, taken, false, replayed)
+	s.delivers(t, taken, "x")
+	s.refuses(t, p, false, replayed)
+}
+
 func truncated(t *testing.T, s *scene) {
 	p := s.sent(t, "orders.created", "x", "Trace", "abc")
 	for n := range p.message.Body {

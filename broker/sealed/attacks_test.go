@@ -31,6 +31,7 @@ func TestAttacks(t *testing.T) {
 	}{
 		{"any bit of any field flipped", flipped},
 		{"any bit flipped before the epoch is known", flippedEarly},
+		{"its epoch taken out", withoutEpoch},
 		{"truncated", truncated},
 		{"extended", extended},
 		{"topic A's message on B", crossDelivered},

@@ -16,10 +16,27 @@ type asked struct {
 	binding  [envelope.BindingSize]byte
 	sent     uint64 // requests
 	answered uint64 // answers that came
+
+	letter *letter // nil if it did not come through our CallWrapper
+	lean   lean
+}
+
+// lean is a request that went without its epoch, until something comes back; else zero.
+type lean struct {
+	sealed   *[]byte
+	at       *node
+	refusals int // of the node's, when it was sent
 }
 
 // request seals a request: of a call, or one after the other of a stream.
 func (c *instance) request(m *codec.Message, body any) error {
+	l, _ := body.(*letter)
+	if l != nil {
+		if l.again != nil {
+			return c.requestAgain(l)
+		}
+		body = l.body
+	}
 	t := targetOf(m)
 	if err := checkContentType(t.contentType); err != nil {
 		return err
@@ -35,30 +52,64 @@ func (c *instance) request(m *codec.Message, body any) error {
 	c.mu.Lock()
 	was := c.asked
 	c.mu.Unlock()
-	var position *later
-	var known *sending
 	if was != nil {
-		position, known = &later{was.binding, was.sent}, was.latest
+		return c.requestLater(out, t, plain, was)
 	}
-	topic, err := t.topic(position)
+	topic, err := t.topic(nil)
+	if err != nil {
+		return err
+	}
+	space := takeSpace()
+	var without lean
+	s, err := c.e.seal(*space, out, topic, plain, func(s *sending) (known bool) {
+		if l != nil && len(plain) <= maxLean {
+			without.at, without.refusals, known = s.nodes.lean(l.to)
+		}
+		return known
+	})
+	if err != nil {
+		giveSpace(space)
+		return err
+	}
+	*space = s.data
+	a := &asked{with: s.with, latest: s.with, binding: s.with.epoch.Binding(s.data), sent: 1, letter: l}
+	if without.at != nil {
+		without.sealed = space
+		a.lean = without
+	} else {
+		defer giveSpace(space)
+	}
+	c.asks(a)
+	return c.write(s.data)
+}
+
+// requestAgain sends a request, which was refused without its epoch, with it.
+func (c *instance) requestAgain(l *letter) error {
+	c.asks(&asked{with: l.again.with, latest: l.again.with, binding: l.again.binding, sent: 1, letter: l})
+	return c.write(l.again.inline)
+}
+
+func (c *instance) asks(a *asked) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = a
+}
+
+// requestLater seals a later message of a stream.
+func (c *instance) requestLater(out *outgoing, t target, plain []byte, was *asked) error {
+	topic, err := t.topic(&later{was.binding, was.sent})
 	if err != nil {
 		return err
 	}
 	space := takeSpace()
 	defer giveSpace(space)
-	s, err := c.e.seal(*space, out, topic, plain, known)
+	s, err := c.e.seal(*space, out, topic, plain, func(s *sending) bool { return s.epoch == was.latest.epoch })
 	if err != nil {
 		return err
 	}
 	*space = s.data
-	if was != nil {
-		was.latest = s.with // go-micro's streams send one message after the other
-		was.sent++
-		return c.write(s.data)
-	}
-	c.mu.Lock()
-	c.asked = &asked{with: s.with, latest: s.with, binding: s.with.epoch.Binding(s.data), sent: 1}
-	c.mu.Unlock()
+	was.latest = s.with // go-micro's streams send one message after the other
+	was.sent++
 	return c.write(s.data)
 }
 
@@ -81,11 +132,14 @@ func (c *instance) answered(m *codec.Message) error {
 	}
 	if len(*space) == 0 && said == refusal {
 		err := reject(Clear, "the service refused the request, and its log says why; or somebody in between says so")
-		c.e.report.tell(Rejection{Reason: Clear, Err: err})
+		if !was.lacks(err) {
+			c.e.report.tell(Rejection{Reason: Clear, Err: err})
+		}
 		return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
 	}
 	c.space = takeSpace()
 	kind, body, err := was.with.openAnswer(c.space, *space, &question{was.binding, was.answered})
+	was.settled(err == nil)
 	if err != nil {
 		c.e.report.tell(Rejection{Reason: reasonOf(err), Err: err})
 		return fmt.Errorf("%w: %w%s", ErrUnauthenticated, err, hint(said, *space))
@@ -99,6 +153,38 @@ func (c *instance) answered(m *codec.Message) error {
 	}
 	c.plain = body
 	return nil
+}
+
+// lacks notes that a request was refused. It reports whether that may have been for want of
+// its epoch, so that it is to be sent once more, with it.
+func (a *asked) lacks(refused error) bool {
+	if a.lean.sealed == nil {
+		return false
+	}
+	inline, err := a.with.epoch.Inline(*a.lean.sealed)
+	a.settled(false)
+	if err != nil {
+		return false // it is our own
+	}
+	a.letter.lacking.Store(&lacking{inline, a.with, a.binding, refused})
+	return true
+}
+
+// settled notes that something has come back, and whether it was an answer. If not, the
+// node gets the epoch with the next request: who is in between may have put something else
+// in the place of a refusal.
+func (a *asked) settled(answered bool) {
+	switch {
+	case a.lean.sealed != nil:
+		if !answered {
+			a.lean.at.refused(a.lean.refusals)
+		}
+		giveSpace(a.lean.sealed)
+		a.lean = lean{}
+	case a.letter != nil && answered:
+		a.with.nodes.answered(a.letter.to)
+		a.letter.answered.Store(true)
+	}
 }
 
 // readAll reads what is in a buffer of go-micro's.

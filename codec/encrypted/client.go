@@ -7,21 +7,21 @@ import (
 
 	"go-micro.dev/v4/client"
 	raw "go-micro.dev/v4/codec/bytes"
-	"go-micro.dev/v4/registry"
 )
 
-// wrapCall keeps from going out in clear what go-micro sends past a codec.
-func wrapCall(next client.CallFunc) client.CallFunc {
-	return func(ctx context.Context, node *registry.Node, req client.Request, rsp any, opts client.CallOptions) error {
-		req, err := checkRequest(req)
-		if err != nil {
-			return err
-		}
-		if _, ok := rsp.(*raw.Frame); ok {
-			return errRawFrame
-		}
-		return restore(next(ctx, node, req, rsp, opts))
+// checkCall refuses what would go out, or come in, in clear, and returns the body to send.
+func checkCall(req client.Request, rsp any) (any, error) {
+	if err := checkClient(req.ContentType()); err != nil {
+		return nil, err
 	}
+	body, err := checkBody(req.Body())
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := rsp.(*raw.Frame); ok {
+		return nil, errRawFrame
+	}
+	return body, nil
 }
 
 // checkRequest refuses what would go out in clear, and gives a request without a body an
@@ -65,7 +65,8 @@ type bodied struct {
 
 func (b *bodied) Body() any { return b.body }
 
-// wrapper does for streams and events what wrapCall does for calls.
+// wrapper keeps from going out in clear what streams and events send past a codec, as
+// wrapCall does for calls.
 type wrapper struct {
 	client.Client
 	e *engine

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"time"
 
 	"go-micro.dev/v4/codec"
 	"go-micro.dev/v4/codec/json"
 	"go-micro.dev/v4/logger"
 
 	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/envelope"
 )
 
 // ends are the codecs of two services that know each other, for tests from inside.
@@ -59,6 +61,38 @@ func call(body []byte) *codec.Message {
 	}
 }
 
+// epochOf is the epoch that a client seals calls with.
+func epochOf(t testing.TB, e *engine) *envelope.Epoch {
+	t.Helper()
+	o, err := e.sendCall("greeter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.current(o, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.epoch
+}
+
+// leanCall seals a call that goes without its epoch.
+func leanCall(t testing.TB, e *engine) []byte {
+	t.Helper()
+	o, err := e.sendCall("greeter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := targetOf(call(nil)).topic(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.seal(nil, o, topic, []byte(`{"Name":"John"}`), func(*sending) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.data
+}
+
 // FuzzRequest: whatever comes, nothing panics, and nothing is accepted but what the
 // client has sealed, once.
 func FuzzRequest(f *testing.F) {
@@ -72,6 +106,15 @@ func FuzzRequest(f *testing.F) {
 		sent = append(sent, bytes.Clone(w.out.Bytes()))
 		f.Add(w.out.Bytes())
 	}
+	epoch := epochOf(f, client)
+	lean := leanCall(f, client)
+	inline, err := epoch.Inline(lean)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sent = append(sent, inline)
+	f.Add(inline)
+	f.Add(lean)
 	f.Add([]byte("SGNE"))
 	f.Add([]byte{})
 	accepted := make(map[string]bool)
@@ -83,6 +126,10 @@ func FuzzRequest(f *testing.F) {
 				t.Errorf("the peer is told %q", err)
 			}
 			return
+		}
+		// Without its epoch it is the same request.
+		if inline, err := epoch.Inline(data); err == nil {
+			data = inline
 		}
 		if accepted[string(data)] {
 			t.Error("a request was accepted twice")

@@ -88,6 +88,7 @@ func (r *rejections) take() (reasons []encrypted.Reason) {
 
 // service is a running go-micro server.
 type service struct {
+	of       *identity.Authority // of a pair
 	id       *identity.Identity
 	server   server.Server
 	handler  *Greeter
@@ -214,6 +215,7 @@ func pair(t testing.TB, opts ...encrypted.Option) (*service, *caller) {
 	t.Helper()
 	a := authority(t)
 	s := serve(t, issue(t, a, "greeter"), opts...)
+	s.of = a
 	c := newCaller(t, issue(t, a, "web"), opts...)
 	meet(t, c.id, s.id)
 	return s, c
@@ -238,6 +240,7 @@ func (m *message) clone() *message { return &message{m.header.Clone(), bytes.Clo
 type proxy struct {
 	l       net.Listener
 	target  atomic.Pointer[string]
+	next    atomic.Pointer[func() string] // the target of each connection; nil for that one
 	wg      sync.WaitGroup
 	address string
 
@@ -283,7 +286,11 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		back, err := net.Dial("tcp", *p.target.Load())
+		target := *p.target.Load()
+		if next := p.next.Load(); next != nil {
+			target = (*next)()
+		}
+		back, err := net.Dial("tcp", target)
 		if err != nil {
 			_ = front.Close()
 			continue

@@ -96,17 +96,17 @@ func Registry(r registry.Registry) Option { return func(o *options) { o.registry
 // WARNING: with any other broker, events can be read and forged.
 func BrokerSeals() Option { return func(o *options) { o.brokerSeals = true } }
 
-// OmitCard leaves our card out of requests, which makes them about 700 bytes smaller. It
-// is for fleets in which each service finds the keys of its callers in its peer
-// directory: callers that are registered themselves, in a registry/signed that the
-// service looks them up in, or whose cards it was given.
+// OmitCard leaves our card out of requests that would bring it, which makes them about 660
+// bytes smaller. It is for fleets in which each service finds the keys of its callers in
+// its peer directory: callers that are registered themselves, in a registry/signed that
+// the service looks them up in, or whose cards it was given.
 func OmitCard() Option { return func(o *options) { o.omitCard = true } }
 
 // PostQuantum seals with a hybrid of X25519 and ML-KEM-768 (see spec/envelope.md), so
 // that who records calls today cannot read them with a quantum computer later. Nodes of
 // which no post-quantum key is known cannot open them: use it once all of them state one,
-// by signed.PostQuantum or on cards. Each request grows by 1.1 KiB for each key of the
-// service; answers do not. The caller is proved as in the other suites.
+// by signed.PostQuantum or on cards. A request that brings its keys grows by 1.1 KiB for each
+// key of the service; later calls and answers do not. The caller is proved as in the other suites.
 func PostQuantum() Option { return func(o *options) { o.postQuantum = true } }
 
 // RequirePostQuantum is PostQuantum, and refuses what is sealed otherwise.

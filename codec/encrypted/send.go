@@ -61,6 +61,7 @@ type made struct {
 	recipients []envelope.Recipient
 	end        time.Time
 
+	nodes  nodes
 	salts  sync.Map // [saltSize]byte → cipher.AEAD, of answers that have verified
 	salted atomic.Int32
 }
@@ -130,8 +131,8 @@ type sealed struct {
 }
 
 // seal appends a sealed message to dst, with the epoch that is in force. The epoch
-// comes along unless it is known to those who get the message.
-func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known *sending) (sealed, error) {
+// comes along unless known says that those who get the message know it.
+func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known func(*sending) bool) (sealed, error) {
 	m := envelope.Message{Topic: topic, Time: time.Now(), Body: body}
 	var random [envelope.RandomSize]byte
 	rand.Read(random[:])
@@ -140,7 +141,7 @@ func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known 
 		if err != nil {
 			return sealed{}, err
 		}
-		data, err := s.epoch.Seal(dst, &m, random, known == nil || s.epoch != known.epoch)
+		data, err := s.epoch.Seal(dst, &m, random, known == nil || !known(s))
 		switch {
 		case err == nil:
 			return sealed{data, s}, nil

@@ -66,7 +66,8 @@ func TestOmitCard(t *testing.T) {
 		if _, err := c.hello(t.Context(), p.address, "John"); !errors.Is(err, encrypted.ErrUnauthenticated) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if got := s.rejected.take(); !slices.Equal(got, []encrypted.Reason{encrypted.Sender}) {
+		// One without its epoch is sent once more.
+		if got := slices.Compact(s.rejected.take()); !slices.Equal(got, []encrypted.Reason{encrypted.Sender}) {
 			t.Errorf("%s: the service was told %v", what, got)
 		}
 	}

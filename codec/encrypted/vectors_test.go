@@ -42,6 +42,8 @@ type vector struct {
 	Endpoint    string `json:"endpoint"`
 	ContentType string `json:"contentType"`
 	Stream      bool   `json:"stream"`
+	// Epoch is a request that has brought the epoch, if this one does not.
+	Epoch string `json:"epoch,omitempty"`
 	// Opens is the request that opened the stream, if this is a later one, and Message
 	// which it is.
 	Opens    string `json:"opens,omitempty"`
@@ -70,6 +72,11 @@ func (v *vector) check(t *testing.T) (body, text string, err error) {
 	}
 	inline := env
 	var l *later
+	if v.Epoch != "" {
+		if inline, err = envelope.Parse(unhex(t, v.Epoch)); err != nil {
+			return "", "", err
+		}
+	}
 	if v.Opens != "" {
 		if inline, err = envelope.Parse(unhex(t, v.Opens)); err != nil {
 			return "", "", err
@@ -213,6 +220,13 @@ func writeVectors(t *testing.T) {
 	add("a call, ChaCha20-Poly1305, two keys", "ok", func(v *vector) {
 		v.Request = hex.EncodeToString(seal(epochOf(envelope.ChaCha20Poly1305, scopeCall+service, other, greeter), v, nil, true))
 	})
+	lean := seal(e, &base, nil, false)
+	again, err := e.Inline(lean)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("a call without its epoch", "ok", func(v *vector) { v.Epoch, v.Request = v.Request, hex.EncodeToString(lean) })
+	add("the same, sent once more", "ok", func(v *vector) { v.Request = hex.EncodeToString(again) })
 	add("another endpoint", "tampered", func(v *vector) { v.Endpoint = "Greeter.Goodbye" })
 	add("another method", "tampered", func(v *vector) { v.Method = "Greeter.Goodbye" })
 	add("another content type", "tampered", func(v *vector) { v.ContentType = ContentTypeProto })
@@ -326,6 +340,8 @@ func TestSpec(t *testing.T) {
 		fmt.Sprintf("| topic | %d bytes |", envelope.MaxTopic), fmt.Sprintf("| answer | %d bytes |", MaxAnswer),
 		fmt.Sprintf("| messages of an epoch, as sent | %d |", epochMessages), fmt.Sprintf("| an epoch, as sent | %d minutes |", int(epochLifetime.Minutes())),
 		fmt.Sprintf("| an epoch, as accepted | %d hours |", int(longestEpoch.Hours())),
+		fmt.Sprintf("| body of a request without its epoch, encoded | %d bytes |", maxLean), fmt.Sprintf("| nodes that an epoch is known to, as a client remembers | %d |", maxNodes),
+		fmt.Sprintf("2^(n-1) - 1 more bring it, and %d at most", 1<<maxPatience-1),
 		fmt.Sprintf("| age of a request | %d minutes |", int(DefaultMaxAge.Minutes())), fmt.Sprintf("| age of an event | %d hours |", int(DefaultEventAge.Hours())),
 		fmt.Sprintf("| clock ahead | %d minute |", int(ClockSkew.Minutes())),
 		fmt.Sprintf("| epochs that a server remembers | %d, %d of a sender |", MaxEpochs, MaxSenderEpochs),

@@ -43,6 +43,30 @@ func TestReplicas(t *testing.T) {
 	})
 }
 
+// TestForgotten: a replica that is started anew at its address, and so has forgotten how
+// callers seal, gets that within the call.
+func TestForgotten(t *testing.T) {
+	carriers(t, func(t *testing.T, f *fleet) {
+		id := f.issue("greeter")
+		first := f.serve(id)
+		c := f.caller(f.issue("web"))
+		c.works(3)
+		must(t, first.server.Stop())
+		again := f.serveAt(id, first.server.Options().Address, f.registry(id))
+		// What is left of connections to the first may fail.
+		for range 20 {
+			if c.hello("Hello", "John") == nil {
+				break
+			}
+		}
+		before := again.handler.calls.Load()
+		c.works(5)
+		if n := again.handler.calls.Load() - before; n != 5 {
+			t.Errorf("5 calls were carried out %d times", n)
+		}
+	})
+}
+
 // TestChurn: replicas come while many calls are under way, and no call is lost.
 func TestChurn(t *testing.T) {
 	carriers(t, func(t *testing.T, f *fleet) {

@@ -37,7 +37,7 @@ func (e *Epoch) Binding(sealed []byte) (b [BindingSize]byte) {
 		return b
 	}
 	end := len(sealed) - e.proofs.size()
-	copy(b[:nonceSize], sealed[len(magic)+3+EpochIDSize:])
+	copy(b[:nonceSize], sealed[flagsAt+1+EpochIDSize:])
 	copy(b[nonceSize:], sealed[end-overhead:end])
 	return b
 }

@@ -22,6 +22,7 @@ const (
 	magic     = "SGNE"
 	version   = 1
 	flagEpoch = 1 << 0 // header and grants are there
+	flagsAt   = len(magic) + 2
 
 	EpochIDSize = 32
 	RandomSize  = 8

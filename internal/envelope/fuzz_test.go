@@ -15,7 +15,13 @@ func FuzzParse(f *testing.F) {
 	}
 	p := params(sender, to[0])
 	p.Suite, p.Credential = PQAES256GCM, []byte("a card")
-	f.Add(seal(f, newEpoch(f, p), message("hello"), true))
+	e := newEpoch(f, p)
+	f.Add(seal(f, e, message("hello"), true))
+	inline, err := e.Inline(seal(f, e, message("hello"), false))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(inline)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := Parse(data)
 		if err != nil {
@@ -39,6 +45,12 @@ func FuzzParse(f *testing.F) {
 		out = appendSized(out, e.ciphertext)
 		if out = append(out, e.Proof...); !bytes.Equal(out, data) {
 			t.Errorf("%x encodes as %x", data, out)
+		}
+		if e.Header != nil {
+			lean, err := Parse(without(t, data))
+			if err != nil || lean.Header != nil || lean.Binding() != e.Binding() || !bytes.Equal(lean.Proof, e.Proof) {
+				t.Errorf("without its epoch %x is another message: %v", data, err)
+			}
 		}
 		if _, err := unwrapAs(e, to[0]); err == nil && e.Epoch == ([EpochIDSize]byte{}) {
 			t.Error("an epoch of zeros opens")

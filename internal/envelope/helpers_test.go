@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/hpke"
 	"crypto/rand"
@@ -127,7 +128,28 @@ func open(raw []byte, to party, m *Message, verify func(digest, signature []byte
 	return r.Open(nil, e, m.Topic, outside(m), verify)
 }
 
-// reader unwraps the epoch of an envelope.
+// openLean opens with a reader that knows the epoch.
+func openLean(raw []byte, r *Reader, m *Message, verify func(digest, signature []byte) bool) (Opened, error) {
+	e, err := Parse(raw)
+	if err != nil {
+		return Opened{}, err
+	}
+	return r.Open(nil, e, m.Topic, outside(m), verify)
+}
+
+// without takes the epoch out of an envelope.
+func without(t testing.TB, raw []byte) []byte {
+	t.Helper()
+	e, err := Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bytes.Clone(e.prefix)
+	out[flagsAt] = 0
+	return append(appendSized(out, e.ciphertext), e.Proof...)
+}
+
+// newReader unwraps the epoch of an envelope.
 func newReader(t testing.TB, raw []byte, to party) *Reader {
 	t.Helper()
 	e, err := Parse(raw)

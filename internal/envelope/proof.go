@@ -19,9 +19,11 @@ var scratches = sync.Pool{New: func() any { return &scratch{hash: sha256.New()} 
 
 // begin begins the associated data of a message: its prefix, which names the epoch
 // and so the sender and the recipients, and the topic. The values of clear headers
-// follow, whose names are in the prefix.
+// follow, whose names are in the prefix. Whether the epoch comes along is left out: see
+// Epoch.Inline.
 func (s *scratch) begin(prefix []byte, topic string) {
 	s.bound = append(s.bound[:0], prefix...)
+	s.bound[flagsAt] &^= flagEpoch
 	s.bound = appendSized(s.bound, topic)
 }
 

@@ -239,9 +239,28 @@ func (e *Epoch) Seal(dst []byte, m *Message, random [RandomSize]byte, inline boo
 	for _, f := range m.Clear {
 		s.bound = appendSized(s.bound, f.Value)
 	}
-	nonce := prefix[len(magic)+3+EpochIDSize:][:nonceSize]
+	nonce := prefix[flagsAt+1+EpochIDSize:][:nonceSize]
 	out = e.aead.Seal(out[:at], nonce, out[at:], s.bound)
 	return e.prove(out, s, out[at:])
+}
+
+// Inline puts the epoch in front of a message that it has sealed without, for a receiver
+// that does not know it. It is the same message still, which Replay knows: nothing is
+// sealed again, and whether the epoch comes along is not part of what is sealed.
+func (e *Epoch) Inline(sealed []byte) ([]byte, error) {
+	m, err := Parse(sealed)
+	if err != nil {
+		return nil, err
+	}
+	if m.Epoch != e.id || m.Header != nil {
+		return nil, fmt.Errorf("%w: of another epoch, or it comes with one", ErrMalformed)
+	}
+	out := make([]byte, 0, len(sealed)+len(e.header)+len(e.grants)+2*binary.MaxVarintLen32)
+	out = append(out, m.prefix...)
+	out[flagsAt] |= flagEpoch
+	out = appendSized(out, e.header)
+	out = appendSized(out, e.grants)
+	return append(out, sealed[len(m.prefix):]...), nil
 }
 
 func (e *Epoch) appendPrefix(out []byte, m *Message, counter uint32, random [RandomSize]byte, inline bool) []byte {

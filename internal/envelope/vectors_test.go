@@ -32,6 +32,7 @@ type vectors struct {
 type vector struct {
 	Name      string    `json:"name"`
 	Envelope  string    `json:"envelope"`
+	Epoch     string    `json:"epoch,omitempty"` // an envelope that has brought the epoch before
 	Recipient string    `json:"recipient"`
 	Key       string    `json:"key"`
 	PQKey     string    `json:"pqKey,omitempty"`
@@ -87,15 +88,21 @@ func TestVectors(t *testing.T) {
 			}
 		}
 		m := &Message{Topic: v.Topic, Clear: v.Clear, Time: v.Time, Headers: v.Headers, Body: []byte(v.Body)}
-		raw := unhex(t, v.Envelope)
-		got, err := open(raw, to, m, nil)
+		raw, known := unhex(t, v.Envelope), unhex(t, v.Epoch)
+		var got Opened
+		if v.Epoch == "" {
+			known = raw
+			got, err = open(raw, to, m, nil)
+		} else {
+			got, err = openLean(raw, newReader(t, known, to), m, nil)
+		}
 		if class := classOf(err); class != v.Class {
 			t.Errorf("%s: %s (%v); want %s", v.Name, class, err, v.Class)
 			continue
 		}
 		if err == nil {
 			same(t, got, m)
-			if sender := newReader(t, raw, to).Header.Sender; sender != v.Sender {
+			if sender := newReader(t, known, to).Header.Sender; sender != v.Sender {
 				t.Errorf("%s: from %s", v.Name, sender)
 			}
 		}
@@ -199,11 +206,17 @@ func writeVectors(t *testing.T) {
 	pq := sealed(PQAES256GCM, shipping, billing)
 	add("MLKEM768-X25519 and AES-256-GCM, tagged", "ok", pq, nil)
 	add("MLKEM768-X25519 and ChaCha20-Poly1305, pairwise", "ok", sealed(PQChaCha20Poly1305, billing), nil)
+	lean := without(t, one)
+	add("its epoch left out, and known", "ok", lean, func(v *vector) { v.Epoch = hex.EncodeToString(one) })
+	add("its epoch left out, and not known", "not-recipient", lean, nil)
+	add("its epoch left out, tagged", "ok", without(t, two), func(v *vector) { v.Epoch = hex.EncodeToString(two) })
+	add("another epoch is known", "tampered", lean, func(v *vector) { v.Epoch = hex.EncodeToString(two) })
+	add("the flag cleared, and the epoch there", "malformed", at(one, flagsAt, 0), func(v *vector) { v.Epoch = hex.EncodeToString(one) })
 	add("without the post-quantum key", "not-recipient", pq, func(v *vector) { v.PQKey = "" })
 	add("an encapsulation that was changed", "tampered", at(pq, bytes.Index(pq, grantsOf(t, pq))+int(PQAES256GCM.grantSize()), 0), nil)
 	add("truncated", "malformed", one[:len(one)/2], nil)
 	add("extended", "malformed", append(bytes.Clone(one), 0), nil)
-	add("unknown flag", "malformed", at(one, len(magic)+2, 3), nil)
+	add("unknown flag", "malformed", at(one, flagsAt, 3), nil)
 	add("unknown version", "suite", at(one, len(magic), 2), nil)
 	add("unknown suite", "suite", at(one, len(magic)+1, 9), nil)
 	add("too many clear headers", "limit", at(one, prefixSize-1, MaxClearHeaders+1), nil)

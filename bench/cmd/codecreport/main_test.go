@@ -25,7 +25,7 @@ func fixture() string {
 	}
 	for i, variant := range []string{"card", "no-card", "post-quantum"} {
 		for _, keys := range []int{1, 3, 10} {
-			fmt.Fprintf(&out, "BenchmarkSize/keys=%d/variant=%s-2 100 1000 ns/op %d request-bytes 80 stream-bytes 50 answer-bytes\n", keys, variant, 1000*(i+1)+keys)
+			fmt.Fprintf(&out, "BenchmarkSize/keys=%d/variant=%s-2 100 1000 ns/op %d request-bytes %d later-bytes 120 stream-bytes 50 answer-bytes\n", keys, variant, 1000*(i+1)+keys, 64+16*keys)
 		}
 	}
 	return out.String()
@@ -38,7 +38,7 @@ func TestReport(t *testing.T) {
 		"| http, json, 16 B, 1 in flight | 100 µs | 104 µs | 1.04 | 1.02 | 200 µs | 208 µs | 1.04 | kept |",
 		"| quic, proto, 4 KiB, 64 in flight | 100 µs | 156 µs | 1.56 | 1.02 | 200 µs | 312 µs | 1.56 | **missed** |",
 		"An answer grows by 50.",
-		"| 3 | 1003 | 2003 | 3003 |",
+		"| 3 | 1003 | 2003 | 3003 | 112 | 120 |",
 	)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/go-signet/signet/bench/internal/results"
 )
@@ -104,12 +106,38 @@ func sizes(w *results.Report, s *results.Set) error {
 		return err
 	}
 	fmt.Fprintf(w, "%.0f.\n\n", answer)
-	var rows []string
+	results.Head(w, "box keys", ":first call of a node", ":with OmitCard", ":with PostQuantum", ":later calls", ":later messages of a stream")
 	for _, n := range keys {
-		rows = append(rows, fmt.Sprint(n))
+		row := []string{fmt.Sprint(n)}
+		for _, variant := range variants {
+			v, err := s.Median(fmt.Sprintf("Size/keys=%d/variant=%s", n, variant), "request-bytes")
+			if err != nil {
+				return err
+			}
+			row = append(row, fmt.Sprintf("%.0f", v))
+		}
+		for _, unit := range []string{"later-bytes", "stream-bytes"} {
+			same, err := sameSize(s, n, variants, unit)
+			if err != nil {
+				return err
+			}
+			row = append(row, same)
+		}
+		results.Row(w, row...)
 	}
-	return results.Table(w, "box keys", rows, []string{"with card", "OmitCard", "PostQuantum"}, func(row, col int) (string, error) {
-		v, err := s.Median(fmt.Sprintf("Size/keys=%d/variant=%s", keys[row], variants[col]), "request-bytes")
-		return fmt.Sprintf("%.0f", v), err
-	})
+	fmt.Fprintln(w)
+	return nil
+}
+
+// sameSize is a size that should not depend on the variant.
+func sameSize(s *results.Set, keys int, variants []string, unit string) (string, error) {
+	var sizes []string
+	for _, variant := range variants {
+		v, err := s.Median(fmt.Sprintf("Size/keys=%d/variant=%s", keys, variant), unit)
+		if err != nil {
+			return "", err
+		}
+		sizes = append(sizes, fmt.Sprintf("%.0f", v))
+	}
+	return strings.Join(slices.Compact(sizes), ", "), nil
 }
