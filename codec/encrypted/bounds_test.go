@@ -58,7 +58,7 @@ func TestReplayWindowIsForgotten(t *testing.T) {
 	for _, later := range []time.Duration{0, time.Minute, DefaultMaxAge, DefaultMaxAge + ClockSkew, DefaultMaxAge + 2*ClockSkew + time.Second, time.Hour} {
 		at := now.Add(later)
 		server.in.mu.Lock()
-		server.in.sweep(at, server.o.maxAge)
+		server.in.sweep(at, server.o.maxAge, false)
 		known := len(server.in.epochs)
 		server.in.mu.Unlock()
 		if gone := later > DefaultMaxAge+2*ClockSkew; gone != (known == 0) {
@@ -88,7 +88,7 @@ func TestForgottenWhileOpening(t *testing.T) {
 		if state, gone := r.begin(7, time.Now()); gone || state != envelope.Unseen {
 			t.Errorf("state %v, gone %v", state, gone)
 		}
-		if !r.forget(time.Now().Add(time.Hour), time.Minute) {
+		if !r.forget(time.Now().Add(time.Hour), time.Minute, false) {
 			t.Error("it is not forgotten")
 		}
 		if _, gone := r.begin(8, time.Now()); !gone {

@@ -25,7 +25,7 @@ func TestLongestAge(t *testing.T) {
 	}
 	later := now.Add(10 * time.Minute)
 	server.in.mu.Lock()
-	server.in.sweep(later, server.o.maxAge)
+	server.in.sweep(later, server.o.maxAge, true)
 	server.in.mu.Unlock()
 	if err := openCall(server, request, later); reasonOf(err) != Replay {
 		t.Errorf("a replay: %v", err)

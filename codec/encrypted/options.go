@@ -21,8 +21,8 @@ const (
 	// many of one sender.
 	MaxEpochs       = 16384
 	MaxSenderEpochs = 2048
-	// MaxReplayMemory bounds what the replay window takes, in bytes, and
-	// MaxSenderReplayMemory what it takes for one sender.
+	// MaxReplayMemory bounds what replay windows and the headers of epochs take, in
+	// bytes, and MaxSenderReplayMemory what they take for one sender.
 	MaxReplayMemory       = 64 << 20
 	MaxSenderReplayMemory = 16 << 20
 )

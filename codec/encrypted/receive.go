@@ -51,10 +51,14 @@ type received struct {
 	verdict atomic.Pointer[verdict]
 	answers atomic.Pointer[answerKey]
 
-	mu     sync.Mutex
-	replay *envelope.Replay
-	used   time.Time
-	gone   bool // its replay window is forgotten
+	budget *envelope.Budget // of the sender
+	pages  int              // that the epoch itself takes of it
+
+	mu       sync.Mutex
+	replay   *envelope.Replay
+	used     time.Time
+	accepted bool // something of it, ever
+	gone     bool // its replay window is forgotten
 }
 
 // verdict is who the sender is, or why it is not to be trusted, as long as nothing has
@@ -64,6 +68,7 @@ type verdict struct {
 	until               time.Time
 	err                 error
 	generation, version uint64
+	withdrawn           bool // the key of ours that it was sealed to
 }
 
 // openedMessage is a message that verified.
@@ -187,7 +192,7 @@ func (r *received) handled(counter uint32, now time.Time) {
 	defer r.mu.Unlock()
 	if !r.gone {
 		r.replay.Handled(counter)
-		r.used = now
+		r.used, r.accepted = now, true
 	}
 }
 
@@ -200,7 +205,7 @@ func (r *received) begin(counter uint32, now time.Time) (state envelope.State, g
 	}
 	if state = r.replay.Begin(counter); state == envelope.Unseen {
 		r.replay.End(counter, true)
-		r.used = now
+		r.used, r.accepted = now, true
 	}
 	return state, false
 }
@@ -323,6 +328,10 @@ func (e *engine) verdictOf(r *received, now time.Time) *verdict {
 	generation := e.id.Generation()
 	switch {
 	case v.generation == generation && (r.chain != nil || v.version == e.id.Directory().Version()):
+	case (v.generation != generation || v.withdrawn) && !r.reader.Uses(e.ownKeys()...):
+		v = &verdict{peer: v.peer, generation: generation, version: e.id.Directory().Version(), withdrawn: true,
+			err: &rejected{NotRecipient, errors.New("sealed to a key that is ours no more"), *v.peer}}
+		r.verdict.Store(v)
 	case r.chain == nil:
 		v = e.holder(r.reader.Header.Sender, r.reader.Header.SenderKey)
 		r.verdict.Store(v)
@@ -349,20 +358,35 @@ func (in *inbox) add(id [envelope.EpochIDSize]byte, r *received, now time.Time, 
 		return known, nil
 	}
 	if in.full(sender) || now.Sub(in.swept) > time.Minute {
-		in.sweep(now, maxAge)
+		in.sweep(now, maxAge, in.full(sender))
 	}
 	if in.full(sender) {
 		return nil, &rejected{Limit, fmt.Errorf("more than %d epochs, or %d of this sender, within %v", in.most, in.mostOfSender, maxAge), *r.verdict.Load().peer}
 	}
+	if !in.room(sender, r) {
+		in.sweep(now, maxAge, true)
+		if !in.room(sender, r) {
+			return nil, &rejected{Limit, errors.New("what is remembered of epochs has no room: see MaxReplayMemory"), *r.verdict.Load().peer}
+		}
+	}
+	in.epochs[id] = r
+	return r, nil
+}
+
+// room takes room for an epoch of a sender, and reports whether there was some.
+func (in *inbox) room(sender string, r *received) bool {
 	s := in.senders[sender]
 	if s == nil {
 		s = &senderState{budget: envelope.NewBudget(MaxSenderReplayMemory/envelope.PageSize, in.budget)}
-		in.senders[sender] = s
 	}
+	r.pages = (r.reader.Memory() + envelope.PageSize - 1) / envelope.PageSize
+	if !s.budget.Take(r.pages) {
+		return false
+	}
+	r.budget, r.replay = s.budget, envelope.NewReplay(s.budget)
 	s.epochs++
-	r.replay = envelope.NewReplay(s.budget)
-	in.epochs[id] = r
-	return r, nil
+	in.senders[sender] = s
+	return true
 }
 
 func (in *inbox) full(sender string) bool {
@@ -371,15 +395,16 @@ func (in *inbox) full(sender string) bool {
 }
 
 // sweep forgets epochs of which nothing was accepted for so long that all that was
-// accepted would be too old by now: so nothing can be replayed. It runs once a second
-// at most.
-func (in *inbox) sweep(now time.Time, maxAge time.Duration) {
+// accepted would be too old by now: so nothing can be replayed. Where room is short it
+// forgets those too of which nothing was accepted ever, as of senders that are not let in.
+// It runs once a second at most.
+func (in *inbox) sweep(now time.Time, maxAge time.Duration, short bool) {
 	if now.Sub(in.swept) < time.Second {
 		return
 	}
 	in.swept = now
 	for id, r := range in.epochs {
-		if !r.forget(now, maxAge+2*ClockSkew) {
+		if !r.forget(now, maxAge+2*ClockSkew, short) {
 			continue
 		}
 		delete(in.epochs, id)
@@ -392,14 +417,15 @@ func (in *inbox) sweep(now time.Time, maxAge time.Duration) {
 	}
 }
 
-func (r *received) forget(now time.Time, idle time.Duration) bool {
+func (r *received) forget(now time.Time, idle time.Duration, unaccepted bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.used) <= idle {
+	if now.Sub(r.used) <= idle && (r.accepted || !unaccepted) {
 		return false
 	}
 	r.gone = true
 	r.replay.Release()
+	r.budget.Give(r.pages)
 	return true
 }
 

@@ -25,6 +25,9 @@ func (e *Envelope) Binding() (b [BindingSize]byte) {
 // ID names the epoch that the reader opens messages of.
 func (r *Reader) ID() [EpochIDSize]byte { return r.id }
 
+// Memory is how much of what senders choose the reader keeps, in bytes.
+func (r *Reader) Memory() int { return len(r.Header.raw) + len(r.grant) }
+
 // Size is how much memory the message takes when it is opened, in bytes.
 func (e *Envelope) Size() int { return len(e.ciphertext) - overhead }
 

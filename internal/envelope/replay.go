@@ -29,21 +29,24 @@ func NewBudget(pages int64, of *Budget) *Budget {
 	return b
 }
 
-func (b *Budget) take() bool {
+// Take takes so many pages, if there are as many; what else is of a sender may be counted
+// in pages too.
+func (b *Budget) Take(pages int) bool {
 	if b == nil {
 		return true
 	}
-	if b.left.Add(-1) >= 0 && b.of.take() {
+	if b.left.Add(-int64(pages)) >= 0 && b.of.Take(pages) {
 		return true
 	}
-	b.left.Add(1)
+	b.left.Add(int64(pages))
 	return false
 }
 
-func (b *Budget) give(pages int) {
+// Give gives pages back.
+func (b *Budget) Give(pages int) {
 	if b != nil {
 		b.left.Add(int64(pages))
-		b.of.give(pages)
+		b.of.Give(pages)
 	}
 }
 
@@ -91,7 +94,7 @@ func place(counter uint32) (word uint32, bit uint64) {
 // counter is below MaxMessages, and its page not full.
 func (r *Replay) at(counter uint32) *page {
 	p := r.pages[counter/pageBits]
-	if p != nil || r.released || !r.budget.take() {
+	if p != nil || r.released || !r.budget.Take(1) {
 		return p
 	}
 	if r.pages == nil {
@@ -167,7 +170,7 @@ func (r *Replay) done(p *page, counter uint32) {
 	n := counter / pageBits
 	delete(r.pages, n)
 	r.full[n/64] |= 1 << (n % 64)
-	r.budget.give(1)
+	r.budget.Give(1)
 }
 
 // Release gives the pages back, for good: there is no room for another. What was
@@ -176,7 +179,7 @@ func (r *Replay) Release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.released = true
-	r.budget.give(len(r.pages))
+	r.budget.Give(len(r.pages))
 	r.pages = nil
 	clear(r.full[:])
 }

@@ -1,0 +1,164 @@
+package encrypted
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-signet/signet/identity"
+	"github.com/go-signet/signet/internal/envelope"
+)
+
+// TestRefusedGiveWay: senders that are not let in do not keep the room for epochs from
+// those that are, and an epoch of which something was accepted keeps its place.
+func TestRefusedGiveWay(t *testing.T) {
+	for name, limit := range map[string]func(*inbox){
+		"of the sender": func(in *inbox) { in.mostOfSender = 20 },
+		"of all":        func(in *inbox) { in.most = 20 },
+		"memory":        func(in *inbox) { in.budget = envelope.NewBudget(21, nil) }, // and a page of replay state
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := ends(t)
+			limit(&server.in)
+			now := time.Now()
+			first := sealCall(t, client)
+			if err := openCall(server, first, now); err != nil {
+				t.Fatal(err)
+			}
+			topic, err := targetOf(call(nil)).topic(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			refused := errors.New("not on the list")
+			for i := range 19 {
+				newEpoch(client)
+				_, err := server.openOnce(sealCall(t, client), scopeCall+"greeter", topic, now, func(*openedMessage) error { return refused })
+				if !errors.Is(err, refused) {
+					t.Fatalf("epoch %d: %v", i, err)
+				}
+			}
+			newEpoch(client)
+			let := sealCall(t, client)
+			if err := openCall(server, let, now); reasonOf(err) != Limit {
+				t.Errorf("there is room for 20 and one more: %v", err)
+			}
+			if err := openCall(server, let, now.Add(2*time.Second)); err != nil {
+				t.Errorf("the room is not free: %v", err)
+			}
+			if n := len(server.in.epochs); n != 2 {
+				t.Errorf("%d epochs are known, want the two of which something was accepted", n)
+			}
+			if err := openCall(server, first, now.Add(2*time.Second)); reasonOf(err) != Replay {
+				t.Errorf("a replay: %v", err)
+			}
+		})
+	}
+}
+
+// TestEpochsTakeMemory: what an epoch keeps is counted, and given back with it.
+func TestEpochsTakeMemory(t *testing.T) {
+	client, server := ends(t)
+	server.in.budget = envelope.NewBudget(2, nil) // one epoch with a card, and its replay state
+	now := time.Now()
+	for i := range 3 {
+		at := now.Add(time.Duration(i) * time.Hour)
+		client.out = outbox{}
+		if err := openCallSealedAt(t, client, server, at); err != nil {
+			t.Fatalf("after %d hours: %v", i, err)
+		}
+		client.out = outbox{}
+		if err := openCallSealedAt(t, client, server, at); reasonOf(err) != Limit {
+			t.Errorf("one epoch too many: %v", err)
+		}
+	}
+}
+
+// openCallSealedAt seals a call with a new epoch, both of a moment, and opens it then.
+func openCallSealedAt(t *testing.T, client, server *engine, at time.Time) error {
+	t.Helper()
+	o, err := client.sendCall("greeter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := client.current(o, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic, err := targetOf(call(nil)).topic(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := s.epoch.Seal(nil, &envelope.Message{Topic: topic, Time: at, Body: []byte("{}")}, [envelope.RandomSize]byte{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openCall(server, data, at)
+}
+
+// TestKeyWithdrawn: who has stolen a box key of ours can write to us in the name of
+// anybody, until we have another: then also epochs that were opened with the old one end,
+// whoever vouches for their senders, and whatever becomes of the peer directory.
+func TestKeyWithdrawn(t *testing.T) {
+	for name, opts := range map[string][]Option{"with cards": nil, "known from the directory": {OmitCard()}} {
+		t.Run(name, func(t *testing.T) {
+			a, client, _ := fleet(t, opts...)
+			issue := func() *identity.Identity {
+				id, err := a.Issue("greeter")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = id.Close() })
+				return id
+			}
+			meet := func(who, whom *identity.Identity) {
+				card, err := whom.Card()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := who.AddCard(card); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dir := filepath.Join(t.TempDir(), "greeter")
+			if err := issue().Save(dir); err != nil {
+				t.Fatal(err)
+			}
+			greeter, err := identity.Load(dir, identity.Logger(slog.New(slog.DiscardHandler)), identity.BoxKeyGrace(0))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = greeter.Close() })
+			server := newEngine(greeter, opts)
+			meet(client.id, greeter)
+			meet(greeter, client.id)
+			client.o.services = map[string][]string{"greeter": {greeter.ID()}}
+			if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			old := sealCall(t, client)
+
+			next := issue()
+			changed := make(chan struct{}, 16)
+			defer greeter.OnChange(func() { changed <- struct{}{} })()
+			if err := next.Save(dir); err != nil {
+				t.Fatal(err)
+			}
+			for !greeter.BoxKeys()[0].Equal(next.BoxKeys()[0]) {
+				<-changed
+			}
+			for range 2 {
+				if err := openCall(server, old, time.Now()); reasonOf(err) != NotRecipient {
+					t.Errorf("sealed to the old key: %v", err)
+				}
+				meet(greeter, next) // the directory changes
+			}
+			meet(client.id, greeter)
+			newEpoch(client)
+			if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+				t.Errorf("sealed to the new key: %v", err)
+			}
+		})
+	}
+}
