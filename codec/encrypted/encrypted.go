@@ -26,9 +26,7 @@
 // EventAge; use broker/sealed. Who steals a service's box key can read what is sealed to
 // it until it is replaced and, with what was recorded, what was sealed before; and can
 // call that service in the name of anybody whose card it has seen, since keys agree in
-// both directions. So can a replica, towards others that have the same box key. An epoch
-// that a service has opened stays open until it ends, which is an hour with clients of
-// this package, although the box key that it was sealed to is withdrawn meanwhile.
+// both directions. So can a replica, towards others that have the same box key.
 // A caller that is revoked still gets what handlers answer to the calls and streams that
 // it has open; nothing more is taken from it.
 //

@@ -64,3 +64,27 @@ func TestEpochOutlastsOtherChanges(t *testing.T) {
 		t.Error("a key that is gone is still sealed to")
 	}
 }
+
+// TestNoPublicKeyOperation: once a service has opened an epoch, calls of it need nothing of
+// what new epochs need, and the client makes no other.
+func TestNoPublicKeyOperation(t *testing.T) {
+	client, server := ends(t)
+	if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	first := client.out.calls["greeter"].now.Load().made
+	spendAllBut(server, 0, client.id.ID())
+	for range 20 {
+		if err := openCall(server, sealCall(t, client), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if client.out.calls["greeter"].now.Load().made != first {
+		t.Error("the client has made another epoch")
+	}
+	newEpoch(client)
+	client.out.calls["greeter"].now.Store(nil)
+	if err := openCall(server, sealCall(t, client), time.Now()); reasonOf(err) != Limit {
+		t.Errorf("a new epoch, when no more are opened: %v", err)
+	}
+}

@@ -68,7 +68,7 @@ type verdict struct {
 	until               time.Time
 	err                 error
 	generation, version uint64
-	withdrawn           bool // the key of ours that it was sealed to
+	again               time.Time // when to look again: keys of ours end by themselves
 }
 
 // openedMessage is a message that verified.
@@ -325,28 +325,45 @@ func (e *engine) holder(sender string, key []byte) *verdict {
 // the peer directory, has changed.
 func (e *engine) verdictOf(r *received, now time.Time) *verdict {
 	v := r.verdict.Load()
-	generation := e.id.Generation()
-	switch {
-	case v.generation == generation && (r.chain != nil || v.version == e.id.Directory().Version()):
-	case (v.generation != generation || v.withdrawn) && !r.reader.Uses(e.ownKeys()...):
-		v = &verdict{peer: v.peer, generation: generation, version: e.id.Directory().Version(), withdrawn: true,
-			err: &rejected{NotRecipient, errors.New("sealed to a key that is ours no more"), *v.peer}}
-		r.verdict.Store(v)
-	case r.chain == nil:
-		v = e.holder(r.reader.Header.Sender, r.reader.Header.SenderKey)
-		r.verdict.Store(v)
-	default:
-		peer, until, err := e.id.Verify(r.chain)
-		if err != nil {
-			peer, err = *v.peer, &rejected{Sender, err, *v.peer}
-		}
-		v = &verdict{peer: &peer, until: until, err: err, generation: generation}
+	if changed := e.changed(r, v); changed || !now.Before(v.again) {
+		v = e.judge(r, v, changed)
+		v.again = now.Add(judgeAgain)
 		r.verdict.Store(v)
 	}
 	if v.err == nil && !now.Before(v.until) {
 		return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
 	}
 	return v
+}
+
+// changed reports whether what a verdict rests on is not what it was.
+func (e *engine) changed(r *received, v *verdict) bool {
+	return v.generation != e.id.Generation() || r.chain == nil && v.version != e.id.Directory().Version()
+}
+
+// judgeAgain is how long a verdict counts although nothing has changed.
+const judgeAgain = time.Minute
+
+// judge says anew whether an epoch is to be trusted. Unless something has changed, only
+// our own key can have ended.
+func (e *engine) judge(r *received, was *verdict, changed bool) *verdict {
+	generation := e.id.Generation()
+	if !r.reader.Uses(e.ownKeys()...) {
+		return &verdict{peer: was.peer, generation: generation, version: e.id.Directory().Version(),
+			err: &rejected{NotRecipient, errors.New("sealed to a key that is ours no more"), *was.peer}}
+	}
+	if !changed {
+		same := *was
+		return &same
+	}
+	if r.chain == nil {
+		return e.holder(r.reader.Header.Sender, r.reader.Header.SenderKey)
+	}
+	peer, until, err := e.id.Verify(r.chain)
+	if err != nil {
+		peer, err = *was.peer, &rejected{Sender, err, *was.peer}
+	}
+	return &verdict{peer: &peer, until: until, err: err, generation: generation}
 }
 
 // add makes an epoch known. If it is known already, that one counts.

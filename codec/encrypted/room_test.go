@@ -162,3 +162,25 @@ func TestKeyWithdrawn(t *testing.T) {
 		})
 	}
 }
+
+// TestKeyEnds: a key that was replaced opens what it has opened until its grace ends,
+// which nothing tells of.
+func TestKeyEnds(t *testing.T) {
+	client, server := ends(t)
+	now := time.Now()
+	if err := openCall(server, sealCall(t, client), now); err != nil {
+		t.Fatal(err)
+	}
+	if err := openCall(server, sealCall(t, client), now); err != nil { // which looks for the first time
+		t.Fatal(err)
+	}
+	for _, r := range server.in.epochs {
+		r.reader.Header.KeyIDs = [][]byte{make([]byte, 8)} // as if ours were another by now
+	}
+	if err := openCall(server, sealCall(t, client), now.Add(judgeAgain/2)); err != nil {
+		t.Errorf("within a minute of the last look: %v", err)
+	}
+	if err := openCall(server, sealCall(t, client), now.Add(judgeAgain)); reasonOf(err) != NotRecipient {
+		t.Errorf("after it: %v", err)
+	}
+}
