@@ -27,6 +27,7 @@ type instance struct {
 
 	memory  memory
 	message codec.Message // for the inner codec, when it reads
+	bound   boundSpace    // for answers
 
 	answering sync.Mutex // answers go out in the order that they are sealed in
 
@@ -34,6 +35,7 @@ type instance struct {
 	codec  codec.Codec // the inner one, on memory
 	closed bool
 	asked  *asked  // at a client, once the first request was sealed
+	first  asked   // which that points to
 	served *served // at a server, once the first request was opened
 }
 
@@ -210,7 +212,8 @@ func (c *instance) deliver() error {
 		c.plain = data
 		return nil
 	}
-	m, topic, err := c.e.openEvent(data, c.innerCodec().String(), time.Now())
+	m := new(openedMessage)
+	topic, err := c.e.openEvent(m, data, c.innerCodec().String(), time.Now())
 	if err != nil {
 		return c.e.report.reject(topic, err)
 	}
@@ -223,13 +226,13 @@ func (c *instance) opened(m *openedMessage) { c.plain, c.space = m.body, m.space
 
 // openEvent opens an event of an inner codec, and returns the topic that it was sealed
 // for.
-func (e *engine) openEvent(data []byte, inner string, now time.Time) (m *openedMessage, topic string, err error) {
-	if m, err = e.open(data, scopeEvent, topicEvent(inner), now); err != nil {
-		return nil, "", err
+func (e *engine) openEvent(m *openedMessage, data []byte, inner string, now time.Time) (topic string, err error) {
+	if err = m.open(e, data, scopeEvent, topicEvent(inner), now); err != nil {
+		return "", err
 	}
 	topic = m.from.reader.Header.Scope[len(scopeEvent):]
 	if err := e.fresh(m, e.o.eventAge, now); err != nil {
-		return nil, topic, err
+		return topic, err
 	}
-	return m, topic, e.authorize(*m.peer, topic)
+	return topic, e.authorize(m.peer, topic)
 }

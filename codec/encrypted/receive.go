@@ -68,7 +68,7 @@ type verdict struct {
 
 // openedMessage is a message that verified.
 type openedMessage struct {
-	*envelope.Envelope
+	envelope.Envelope
 	from *received
 	peer *identity.Peer
 	time time.Time
@@ -79,46 +79,55 @@ type openedMessage struct {
 
 // open opens an envelope for a use: scope is what the epoch must be for. That of events
 // is any that begins with scopeEvent.
-func (e *engine) open(data []byte, scope, topic string, now time.Time) (*openedMessage, error) {
+func (m *openedMessage) open(e *engine, data []byte, scope, topic string, now time.Time) error {
 	if err := e.usable(); err != nil {
-		return nil, err
+		return err
 	}
-	env, err := envelope.Parse(data)
-	if err != nil {
-		if len(data) < 4 || string(data[:4]) != "SGNE" {
-			return nil, reject(Clear, "%w", err)
+	if err := m.Parse(data); err != nil {
+		if !envelope.IsEnvelope(data) {
+			return reject(Clear, "%w", err)
 		}
-		return nil, err
+		return err
 	}
-	r := e.in.get(env.Epoch)
+	r := e.in.get(m.Epoch)
 	if r == nil {
-		if r, err = e.admit(env, scope, now); err != nil {
-			return nil, err
+		var err error
+		if r, err = e.admit(&m.Envelope, scope, now); err != nil {
+			return err
 		}
 	}
-	return e.openWith(r, env, scope, topic, now)
+	return m.openWith(e, r, scope, topic, now)
 }
 
-// openWith opens an envelope of an epoch that is known.
-func (e *engine) openWith(r *received, env *envelope.Envelope, scope, topic string, now time.Time) (*openedMessage, error) {
+// openWith opens an envelope, which is parsed, of an epoch that is known.
+func (m *openedMessage) openWith(e *engine, r *received, scope, topic string, now time.Time) error {
 	if !inScope(r.reader.Header.Scope, scope) {
-		return nil, reject(Misdirected, "sealed for %s, not for %s", quote(r.reader.Header.Scope), quote(scope))
+		return otherScope(r, scope)
 	}
 	v := e.verdictOf(r, now)
 	if v.err != nil {
-		return nil, v.err
+		return v.err
 	}
 	space := takeSpace()
-	if need := env.Size(); cap(*space) < need {
+	if need := m.Size(); cap(*space) < need {
 		*space = make([]byte, 0, need)
 	}
-	opened, err := r.reader.Open(*space, env, topic, nil, nil)
+	opened, err := r.reader.Open(*space, &m.Envelope, topic, nil, nil)
 	if err != nil {
 		giveSpace(space)
-		return nil, &rejected{reasonOf(err), err, *v.peer}
+		return notOpened(err, v)
 	}
-	return &openedMessage{Envelope: env, from: r, peer: v.peer, time: opened.Time, body: opened.Body, space: space}, nil
+	m.from, m.peer, m.time, m.body, m.space = r, v.peer, opened.Time, opened.Body, space
+	return nil
 }
+
+//go:noinline
+func otherScope(r *received, scope string) error {
+	return reject(Misdirected, "sealed for %s, not for %s", quote(r.reader.Header.Scope), quote(scope))
+}
+
+//go:noinline
+func notOpened(err error, v *verdict) error { return &rejected{reasonOf(err), err, *v.peer} }
 
 func inScope(scope, want string) bool {
 	if want == scopeEvent {
@@ -131,44 +140,52 @@ func inScope(scope, want string) bool {
 func (e *engine) fresh(m *openedMessage, maxAge time.Duration, now time.Time) error {
 	h := m.from.reader.Header
 	switch {
-	case m.time.After(now.Add(ClockSkew)):
-		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
-	case now.Sub(m.time) > maxAge:
-		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
+	case m.time.After(now.Add(ClockSkew)), now.Sub(m.time) > maxAge:
+		return m.stale("sealed at %s, now is %s", now)
 	case m.time.After(h.NotAfter.Add(time.Second)):
-		return &rejected{Stale, stamped("sealed at %s, with an epoch that ended at %s", m.time, h.NotAfter), *m.peer}
+		return m.stale("sealed at %s, with an epoch that ended at %s", h.NotAfter)
 	}
 	return nil
+}
+
+//go:noinline
+func (m *openedMessage) stale(format string, than time.Time) error {
+	return &rejected{Stale, stamped(format, m.time, than), *m.peer}
 }
 
 // openOnce opens a request that is recent, of somebody who is let in, and was not
 // accepted before: who is not let in takes none of the replay window. A process that
 // starts anew has forgotten what it accepted, and so accepts nothing from before.
-func (e *engine) openOnce(data []byte, scope, topic string, now time.Time, letIn func(*openedMessage) error) (*openedMessage, error) {
+func (m *openedMessage) openOnce(e *engine, data []byte, scope, topic string, now time.Time, letIn func() error) error {
 	for {
-		m, err := e.open(data, scope, topic, now)
-		if err != nil {
-			return nil, err
+		if err := m.open(e, data, scope, topic, now); err != nil {
+			return err
 		}
 		if err := e.fresh(m, e.o.maxAge, now); err != nil {
-			return nil, err
+			return err
 		}
 		if m.time.Before(e.begun.Truncate(time.Microsecond)) {
-			return nil, &rejected{Stale, stamped("sealed at %s, and this process began at %s", m.time, e.begun), *m.peer}
+			return m.stale("sealed at %s, and this process began at %s", e.begun)
 		}
-		if err := letIn(m); err != nil {
-			return nil, err
+		if err := letIn(); err != nil {
+			return err
 		}
 		switch state, gone := m.from.begin(m.Counter, now); {
 		case gone: // forgotten meanwhile: the epoch is new again
-		case state == envelope.NoRoom:
-			return nil, &rejected{Limit, errors.New("the replay window has no room: see MaxReplayMemory"), *m.peer}
-		case state != envelope.Unseen:
-			return nil, &rejected{Replay, errors.New("it was accepted before"), *m.peer}
+		case state == envelope.Unseen:
+			return nil
 		default:
-			return m, nil
+			return m.notOnce(state)
 		}
 	}
+}
+
+//go:noinline
+func (m *openedMessage) notOnce(state envelope.State) error {
+	if state == envelope.NoRoom {
+		return &rejected{Limit, errors.New("the replay window has no room: see MaxReplayMemory"), *m.peer}
+	}
+	return &rejected{Replay, errors.New("it was accepted before"), *m.peer}
 }
 
 // stamped is an error with two times in it.
@@ -321,22 +338,34 @@ func (e *engine) holder(sender string, key []byte) *verdict {
 func (e *engine) verdictOf(r *received, now time.Time) *verdict {
 	v := r.verdict.Load()
 	generation := e.id.Generation()
-	switch {
-	case v.generation == generation && (r.chain != nil || v.version == e.id.Directory().Version()):
-	case r.chain == nil:
+	if v.generation != generation || r.chain == nil && v.version != e.id.Directory().Version() {
+		v = e.judge(r, v, generation)
+	}
+	if v.err == nil && !now.Before(v.until) {
+		return v.over(now)
+	}
+	return v
+}
+
+//go:noinline
+func (v *verdict) over(now time.Time) *verdict {
+	return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
+}
+
+// judge asks again who the sender is.
+//
+//go:noinline
+func (e *engine) judge(r *received, v *verdict, generation uint64) *verdict {
+	if r.chain == nil {
 		v = e.holder(r.reader.Header.Sender, r.reader.Header.SenderKey)
-		r.verdict.Store(v)
-	default:
+	} else {
 		peer, until, err := e.id.Verify(r.chain)
 		if err != nil {
 			peer, err = *v.peer, &rejected{Sender, err, *v.peer}
 		}
 		v = &verdict{peer: &peer, until: until, err: err, generation: generation}
-		r.verdict.Store(v)
 	}
-	if v.err == nil && !now.Before(v.until) {
-		return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
-	}
+	r.verdict.Store(v)
 	return v
 }
 
