@@ -68,11 +68,12 @@ type verdict struct {
 
 // openedMessage is a message that verified.
 type openedMessage struct {
-	envelope.Envelope
-	from *received
-	peer *identity.Peer
-	time time.Time
-	body []byte
+	counter uint32
+	binding [envelope.BindingSize]byte
+	from    *received
+	peer    *identity.Peer
+	time    time.Time
+	body    []byte
 	// space is what body is part of: whoever is done with it may give it back.
 	space *[]byte
 }
@@ -83,24 +84,24 @@ func (m *openedMessage) open(e *engine, data []byte, scope, topic string, now ti
 	if err := e.usable(); err != nil {
 		return err
 	}
-	if err := m.Parse(data); err != nil {
+	env, err := envelope.Parse(data)
+	if err != nil {
 		if !envelope.IsEnvelope(data) {
 			return reject(Clear, "%w", err)
 		}
 		return err
 	}
-	r := e.in.get(m.Epoch)
+	r := e.in.get(env.Epoch)
 	if r == nil {
-		var err error
-		if r, err = e.admit(&m.Envelope, scope, now); err != nil {
+		if r, err = e.admit(env, scope, now); err != nil {
 			return err
 		}
 	}
-	return m.openWith(e, r, scope, topic, now)
+	return m.openWith(e, r, env, scope, topic, now)
 }
 
-// openWith opens an envelope, which is parsed, of an epoch that is known.
-func (m *openedMessage) openWith(e *engine, r *received, scope, topic string, now time.Time) error {
+// openWith opens an envelope of an epoch that is known.
+func (m *openedMessage) openWith(e *engine, r *received, env *envelope.Envelope, scope, topic string, now time.Time) error {
 	if !inScope(r.reader.Header.Scope, scope) {
 		return otherScope(r, scope)
 	}
@@ -109,14 +110,15 @@ func (m *openedMessage) openWith(e *engine, r *received, scope, topic string, no
 		return v.err
 	}
 	space := takeSpace()
-	if need := m.Size(); cap(*space) < need {
+	if need := env.Size(); cap(*space) < need {
 		*space = make([]byte, 0, need)
 	}
-	opened, err := r.reader.Open(*space, &m.Envelope, topic, nil, nil)
+	opened, err := r.reader.Open(*space, env, topic, nil, nil)
 	if err != nil {
 		giveSpace(space)
 		return notOpened(err, v)
 	}
+	m.counter, m.binding = env.Counter, env.Binding()
 	m.from, m.peer, m.time, m.body, m.space = r, v.peer, opened.Time, opened.Body, space
 	return nil
 }
@@ -170,7 +172,7 @@ func (m *openedMessage) openOnce(e *engine, data []byte, scope, topic string, no
 		if err := letIn(); err != nil {
 			return err
 		}
-		switch state, gone := m.from.begin(m.Counter, now); {
+		switch state, gone := m.from.begin(m.counter, now); {
 		case gone: // forgotten meanwhile: the epoch is new again
 		case state == envelope.Unseen:
 			return nil

@@ -14,7 +14,6 @@ import (
 type served struct {
 	openedMessage // the first request, whose epoch answers are sealed with
 
-	binding  [envelope.BindingSize]byte
 	received uint64 // requests
 	refused  string // what the caller is told instead of an answer
 	handed   string // the name that it waits under for our wrapper
@@ -103,8 +102,7 @@ func (c *instance) addressed(t *target, said string) error {
 
 // serves notes whose request this is. From here on an error reply is sealed.
 func (c *instance) serves(s *served) {
-	s.latest, s.binding, s.received = s.from, s.Binding(), 1
-	s.Envelope = envelope.Envelope{} // its memory is go-micro's
+	s.latest, s.received = s.from, 1
 	c.mu.Lock()
 	c.served = s
 	c.mu.Unlock()
@@ -127,26 +125,27 @@ func (c *instance) opensLater(m *codec.Message, s *served, t *target, now time.T
 	if err != nil {
 		return reject(Limit, "%w", err)
 	}
-	opened := new(openedMessage)
-	if err := opened.Parse(m.Body); err != nil {
+	env, err := envelope.Parse(m.Body)
+	if err != nil {
 		return err
 	}
 	scope := scopeCall + t.service
 	r := s.latest
-	if opened.Epoch != r.id() {
-		if r = c.e.in.get(opened.Epoch); r == nil {
-			if r, err = c.e.admit(&opened.Envelope, scope, now); err != nil {
+	if env.Epoch != r.id() {
+		if r = c.e.in.get(env.Epoch); r == nil {
+			if r, err = c.e.admit(env, scope, now); err != nil {
 				return err
 			}
 		}
 	}
-	if err := opened.openWith(c.e, r, scope, topic, now); err != nil {
+	opened := new(openedMessage)
+	if err := opened.openWith(c.e, r, env, scope, topic, now); err != nil {
 		return err
 	}
 	if opened.peer.ID != s.peer.ID {
 		return &rejected{Sender, errors.New("the stream is of another caller"), *opened.peer}
 	}
-	r.handled(opened.Counter, now)
+	r.handled(env.Counter, now)
 	s.latest = r
 	s.received++
 	c.opened(opened)

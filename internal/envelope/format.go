@@ -115,14 +115,13 @@ type Envelope struct {
 // epoch, which most receivers know.
 func Parse(data []byte) (*Envelope, error) {
 	e := new(Envelope) // on the stack of callers that do not keep it, as this is inlined
-	if err := e.Parse(data); err != nil {
+	if err := e.parse(data); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// Parse is Parse, into memory of the caller's.
-func (e *Envelope) Parse(data []byte) error {
+func (e *Envelope) parse(data []byte) error {
 	if len(data) > MaxSize {
 		return fmt.Errorf("%w: %d bytes: at most %d", ErrLimit, len(data), MaxSize)
 	}
