@@ -41,7 +41,9 @@ func (c *instance) request(m *codec.Message, body any) error {
 	if err := checkContentType(t.contentType); err != nil {
 		return err
 	}
-	plain, err := c.encode(m, body)
+	room := takeSpace()
+	defer giveSpace(room)
+	plain, err := c.encode(room, m, body)
 	if err != nil {
 		return err
 	}

@@ -138,8 +138,9 @@ func (c *instance) decode(plain []byte, b any) (err error) {
 	return nil
 }
 
-// encode returns a body as the inner codec has it, until the next one.
-func (c *instance) encode(m *codec.Message, body any) ([]byte, error) {
+// encode returns a body as the inner codec has it, in a space of the caller's unless it is
+// a Frame.
+func (c *instance) encode(space *[]byte, m *codec.Message, body any) ([]byte, error) {
 	switch v := body.(type) {
 	case nil:
 		return nil, nil
@@ -148,11 +149,15 @@ func (c *instance) encode(m *codec.Message, body any) ([]byte, error) {
 	case *raw.Frame:
 		return nil, errRawFrame
 	}
-	c.memory.out.Reset()
-	if err := c.innerCodec().Write(m, body); err != nil {
+	inner := c.innerCodec()
+	c.memory.out = *bytes.NewBuffer((*space)[:0])
+	err := inner.Write(m, body)
+	*space = c.memory.out.Bytes()
+	c.memory.out = bytes.Buffer{} // the space is used again
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInner, err)
 	}
-	return c.memory.out.Bytes(), nil
+	return *space, nil
 }
 
 // Close ends the codec. go-micro's server hands the buffer to another call then, so
@@ -176,7 +181,9 @@ func (c *instance) write(data []byte) error {
 
 // event seals an event.
 func (c *instance) event(m *codec.Message, body any) error {
-	plain, err := c.encode(m, body)
+	room := takeSpace()
+	defer giveSpace(room)
+	plain, err := c.encode(room, m, body)
 	if err != nil {
 		return err
 	}

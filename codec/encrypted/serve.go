@@ -192,11 +192,13 @@ func (c *instance) sealAnswer(dst []byte, s *served, m *codec.Message, text stri
 	if s.refused != "" {
 		text = s.refused
 	}
+	room := takeSpace()
+	defer giveSpace(room)
 	var plain []byte
 	kind := byte(answerBody)
 	if text == "" {
 		var err error
-		if plain, err = c.encode(m, body); err != nil {
+		if plain, err = c.encode(room, m, body); err != nil {
 			// go-micro would send the error in clear.
 			c.e.report.tell(Rejection{Reason: Encoding, Err: err, Peer: *s.peer})
 			text, plain = merrors.InternalServerError("encrypted", "the answer cannot be encoded: the service's log says why").Error(), nil
