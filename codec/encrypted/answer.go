@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-signet/signet/internal/envelope"
@@ -67,12 +68,13 @@ func newAnswerKey(r *envelope.Reader) (*answerKey, error) {
 // question is the request that an answer is to, and which answer of a stream it is.
 type question struct {
 	binding  [envelope.BindingSize]byte
-	sequence uint64 // from 0
+	sequence uint64      // from 0
+	space    *boundSpace // where to put what binds the answer to it
 }
 
 // bound is the associated data of an answer.
-func (q *question) bound(space []byte, header []byte) []byte {
-	out := append(space, header...)
+func (q *question) bound(header []byte) []byte {
+	out := append(q.space[:0], header...)
 	out = append(out, q.binding[:]...)
 	return binary.BigEndian.AppendUint64(out, q.sequence)
 }
@@ -102,13 +104,11 @@ func (k *answerKey) seal(dst []byte, q *question, kind byte, text string, data [
 	out = append(out, kind)
 	out = append(out, text...)
 	out = append(out, data...)
-	var space boundSpace
-	bound := q.bound(space[:0], out[start:at])
-	return k.aead.Seal(out[:at], out[at-nonceSize:at], out[at:], bound), nil
+	return k.aead.Seal(out[:at], out[at-nonceSize:at], out[at:], q.bound(out[start:at])), nil
 }
 
-// openAnswer opens one into space, with the cipher that keyOf has for its salt.
-func openAnswer(space *[]byte, data []byte, q *question, keyOf func([saltSize]byte) (cipher.AEAD, error)) (kind byte, body []byte, err error) {
+// openAnswer opens one in its place, with the cipher that keyOf has for its salt.
+func openAnswer(data []byte, q *question, keyOf func([saltSize]byte) (cipher.AEAD, error)) (kind byte, body []byte, err error) {
 	if len(data) < answerHeader+1+tagSize || string(data[:len(answerMagic)]) != answerMagic {
 		return 0, nil, reject(Clear, "it does not begin as an answer")
 	}
@@ -122,13 +122,10 @@ func openAnswer(space *[]byte, data []byte, q *question, keyOf func([saltSize]by
 	if err != nil {
 		return 0, nil, err
 	}
-	var bytes boundSpace
-	bound := q.bound(bytes[:0], data[:answerHeader])
-	plain, err := aead.Open((*space)[:0], data[answerHeader-nonceSize:answerHeader], data[answerHeader:], bound)
+	plain, err := aead.Open(data[answerHeader:answerHeader], data[answerHeader-nonceSize:answerHeader], data[answerHeader:], q.bound(data[:answerHeader]))
 	if err != nil {
 		return 0, nil, reject(Tampered, "it does not verify: it was changed, or is not the answer to this request")
 	}
-	*space = plain
 	if plain[0] > answerError {
 		return 0, nil, reject(Malformed, "an answer of kind %d", plain[0])
 	}
@@ -137,21 +134,48 @@ func openAnswer(space *[]byte, data []byte, q *question, keyOf func([saltSize]by
 
 func saltOf(answer []byte) [saltSize]byte { return [saltSize]byte(answer[len(answerMagic)+1:]) }
 
-// openAnswer opens an answer to a request of the epoch.
-func (s *sending) openAnswer(space *[]byte, data []byte, q *question) (kind byte, body []byte, err error) {
+// openAnswer opens an answer to a request of the epoch, in its place.
+func (s *sending) openAnswer(data []byte, q *question) (kind byte, body []byte, err error) {
 	var aead cipher.AEAD
 	known := false
-	kind, body, err = openAnswer(space, data, q, func(salt [saltSize]byte) (cipher.AEAD, error) {
-		if k, ok := s.salts.Load(salt); ok {
+	kind, body, err = openAnswer(data, q, func(salt [saltSize]byte) (cipher.AEAD, error) {
+		if k := s.salts.of(salt); k != nil {
 			known = true
-			return k.(cipher.AEAD), nil
+			return k, nil
 		}
 		k, err := answerAEAD(s.epoch.Export, s.suite, salt)
 		aead = k
 		return k, err
 	})
 	if err == nil && !known {
-		s.remember(saltOf(data), aead)
+		s.salts.add(saltOf(data), aead)
 	}
 	return kind, body, err
+}
+
+// salts has the ciphers of answers that have verified: one for each process that answers.
+type salts struct {
+	mu    sync.RWMutex
+	known map[[saltSize]byte]cipher.AEAD
+}
+
+// maxSalts is how many an epoch remembers.
+const maxSalts = 1024
+
+func (s *salts) of(salt [saltSize]byte) cipher.AEAD {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known[salt]
+}
+
+func (s *salts) add(salt [saltSize]byte, aead cipher.AEAD) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) >= maxSalts {
+		return
+	}
+	if s.known == nil {
+		s.known = make(map[[saltSize]byte]cipher.AEAD)
+	}
+	s.known[salt] = aead
 }

@@ -41,7 +41,9 @@ func (c *instance) request(m *codec.Message, body any) error {
 	if err := checkContentType(t.contentType); err != nil {
 		return err
 	}
-	plain, err := c.encode(m, body)
+	room := takeSpace()
+	defer giveSpace(room)
+	plain, err := c.encode(room, m, body)
 	if err != nil {
 		return err
 	}
@@ -53,17 +55,16 @@ func (c *instance) request(m *codec.Message, body any) error {
 	was := c.asked
 	c.mu.Unlock()
 	if was != nil {
-		return c.requestLater(out, t, plain, was)
+		return c.requestLater(out, &t, plain, was)
 	}
 	topic, err := t.topic(nil)
 	if err != nil {
 		return err
 	}
-	space := takeSpace()
-	var without lean
+	space, a := takeSpace(), &c.first
 	s, err := c.e.seal(*space, out, topic, plain, func(s *sending) (known bool) {
 		if l != nil && len(plain) <= maxLean {
-			without.at, without.refusals, known = s.nodes.lean(l.to)
+			a.lean.at, a.lean.refusals, known = s.nodes.lean(l.to)
 		}
 		return known
 	})
@@ -72,31 +73,35 @@ func (c *instance) request(m *codec.Message, body any) error {
 		return err
 	}
 	*space = s.data
-	a := &asked{with: s.with, latest: s.with, binding: s.with.epoch.Binding(s.data), sent: 1, letter: l}
-	if without.at != nil {
-		without.sealed = space
-		a.lean = without
+	if a.lean.at != nil {
+		a.lean.sealed = space
 	} else {
 		defer giveSpace(space)
 	}
-	c.asks(a)
+	a.letter = l
+	c.asks(s.with, s.with.epoch.Binding(s.data))
 	return c.write(s.data)
 }
 
 // requestAgain sends a request, which was refused without its epoch, with it.
 func (c *instance) requestAgain(l *letter) error {
-	c.asks(&asked{with: l.again.with, latest: l.again.with, binding: l.again.binding, sent: 1, letter: l})
+	c.first.letter = l
+	c.asks(l.again.with, l.again.binding)
 	return c.write(l.again.inline)
 }
 
-func (c *instance) asks(a *asked) {
+// asks notes what the first request was.
+func (c *instance) asks(with *sending, binding [envelope.BindingSize]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.asked = a
+	c.asked = &c.first
+	c.asked.with, c.asked.latest, c.asked.binding, c.asked.sent = with, with, binding, 1
 }
 
 // requestLater seals a later message of a stream.
-func (c *instance) requestLater(out *outgoing, t target, plain []byte, was *asked) error {
+//
+//go:noinline
+func (c *instance) requestLater(out *outgoing, t *target, plain []byte, was *asked) error {
 	topic, err := t.topic(&later{was.binding, was.sent})
 	if err != nil {
 		return err
@@ -117,7 +122,7 @@ func (c *instance) requestLater(out *outgoing, t target, plain []byte, was *aske
 // nothing of them is left.
 func (c *instance) answered(m *codec.Message) error {
 	space := takeSpace()
-	defer giveSpace(space)
+	c.space = space // until the body is read
 	// All of it: what is left in the buffer, a bytes.Frame would get.
 	if err := readAll(c.rw, space); err != nil {
 		return err
@@ -128,21 +133,15 @@ func (c *instance) answered(m *codec.Message) error {
 	said := m.Header[headers.Error]
 	*m = codec.Message{Type: m.Type}
 	if was == nil {
-		return fmt.Errorf("%w: nothing was asked: the first message of a stream went past the codec: give ClientOptions to client.NewClient, not to Init", ErrUnauthenticated)
+		return errNothingAsked
 	}
 	if len(*space) == 0 && said == refusal {
-		err := reject(Clear, "the service refused the request, and its log says why; or somebody in between says so")
-		if !was.lacks(err) {
-			c.e.report.tell(Rejection{Reason: Clear, Err: err})
-		}
-		return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+		return c.refused(was)
 	}
-	c.space = takeSpace()
-	kind, body, err := was.with.openAnswer(c.space, *space, &question{was.binding, was.answered})
+	kind, body, err := was.with.openAnswer(*space, &question{was.binding, was.answered, &c.bound})
 	was.settled(err == nil)
 	if err != nil {
-		c.e.report.tell(Rejection{Reason: reasonOf(err), Err: err})
-		return fmt.Errorf("%w: %w%s", ErrUnauthenticated, err, hint(said, *space))
+		return c.unauthenticated(err, said, *space)
 	}
 	was.answered++ // go-micro's streams receive one message after the other
 	if kind == answerError {
@@ -153,6 +152,23 @@ func (c *instance) answered(m *codec.Message) error {
 	}
 	c.plain = body
 	return nil
+}
+
+var errNothingAsked = fmt.Errorf("%w: nothing was asked: the first message of a stream went past the codec: give ClientOptions to client.NewClient, not to Init", ErrUnauthenticated)
+
+//go:noinline
+func (c *instance) refused(was *asked) error {
+	err := reject(Clear, "the service refused the request, and its log says why; or somebody in between says so")
+	if !was.lacks(err) {
+		c.e.report.tell(Rejection{Reason: Clear, Err: err})
+	}
+	return fmt.Errorf("%w: %w", ErrUnauthenticated, err)
+}
+
+//go:noinline
+func (c *instance) unauthenticated(err error, said string, data []byte) error {
+	c.e.report.tell(Rejection{Reason: reasonOf(err), Err: err})
+	return fmt.Errorf("%w: %w%s", ErrUnauthenticated, err, hint(said, data))
 }
 
 // lacks notes that a request was refused. It reports whether that may have been for want of

@@ -58,7 +58,7 @@ type later struct {
 }
 
 // topic is what a request is bound to.
-func (t target) topic(l *later) (string, error) {
+func (t *target) topic(l *later) (string, error) {
 	kind := byte(kindCall)
 	switch {
 	case l != nil:
@@ -76,9 +76,14 @@ func (t target) topic(l *later) (string, error) {
 		out = binary.BigEndian.AppendUint64(out, l.sequence)
 	}
 	if len(out) > envelope.MaxTopic {
-		return "", fmt.Errorf("%w: the names of service, endpoint and content type take %d bytes together: at most %d", ErrTooLarge, len(out), envelope.MaxTopic)
+		return "", longNames(len(out))
 	}
 	return string(out), nil
+}
+
+//go:noinline
+func longNames(n int) error {
+	return fmt.Errorf("%w: the names of service, endpoint and content type take %d bytes together: at most %d", ErrTooLarge, n, envelope.MaxTopic)
 }
 
 // The prefix of content types that may carry what we seal.

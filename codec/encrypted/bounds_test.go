@@ -31,12 +31,11 @@ func sealCall(t testing.TB, e *engine) []byte {
 }
 
 func openCall(e *engine, data []byte, now time.Time) error {
-	topic, err := targetOf(call(nil)).topic(nil)
+	topic, err := topicOf(targetOf(call(nil)), nil)
 	if err != nil {
 		return err
 	}
-	_, err = e.openOnce(data, scopeCall+"greeter", topic, now, func(*openedMessage) error { return nil })
-	return err
+	return new(openedMessage).openOnce(e, data, scopeCall+"greeter", topic, now, func() error { return nil })
 }
 
 // newEpochs makes the client take a new epoch.
@@ -186,10 +185,10 @@ func TestMisdirectedCostsNothing(t *testing.T) {
 	if err := openCall(server, data, time.Now()); reasonOf(err) != Limit {
 		t.Errorf("for us: %v", err)
 	}
-	if _, err := server.open(data, scopeCall+"billing", "", time.Now()); reasonOf(err) != Misdirected {
+	if err := new(openedMessage).open(server, data, scopeCall+"billing", "", time.Now()); reasonOf(err) != Misdirected {
 		t.Errorf("for another service: %v", err)
 	}
-	if _, err := server.open(data, scopeEvent, topicEvent("json"), time.Now()); reasonOf(err) != Misdirected {
+	if err := new(openedMessage).open(server, data, scopeEvent, topicEvent("json"), time.Now()); reasonOf(err) != Misdirected {
 		t.Errorf("for events: %v", err)
 	}
 }
@@ -224,7 +223,7 @@ func TestOtherCaller(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic, err := targetOf(stream(nil)).topic(&later{asking.asked.binding, 1})
+	topic, err := topicOf(targetOf(stream(nil)), &later{asking.asked.binding, 1})
 	if err != nil {
 		t.Fatal(err)
 	}

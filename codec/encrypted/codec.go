@@ -27,6 +27,7 @@ type instance struct {
 
 	memory  memory
 	message codec.Message // for the inner codec, when it reads
+	bound   boundSpace    // for answers
 
 	answering sync.Mutex // answers go out in the order that they are sealed in
 
@@ -34,6 +35,7 @@ type instance struct {
 	codec  codec.Codec // the inner one, on memory
 	closed bool
 	asked  *asked  // at a client, once the first request was sealed
+	first  asked   // which that points to
 	served *served // at a server, once the first request was opened
 }
 
@@ -136,8 +138,9 @@ func (c *instance) decode(plain []byte, b any) (err error) {
 	return nil
 }
 
-// encode returns a body as the inner codec has it, until the next one.
-func (c *instance) encode(m *codec.Message, body any) ([]byte, error) {
+// encode returns a body as the inner codec has it, in a space of the caller's unless it is
+// a Frame.
+func (c *instance) encode(space *[]byte, m *codec.Message, body any) ([]byte, error) {
 	switch v := body.(type) {
 	case nil:
 		return nil, nil
@@ -146,11 +149,15 @@ func (c *instance) encode(m *codec.Message, body any) ([]byte, error) {
 	case *raw.Frame:
 		return nil, errRawFrame
 	}
-	c.memory.out.Reset()
-	if err := c.innerCodec().Write(m, body); err != nil {
+	inner := c.innerCodec()
+	c.memory.out = *bytes.NewBuffer((*space)[:0])
+	err := inner.Write(m, body)
+	*space = c.memory.out.Bytes()
+	c.memory.out = bytes.Buffer{} // the space is used again
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInner, err)
 	}
-	return c.memory.out.Bytes(), nil
+	return *space, nil
 }
 
 // Close ends the codec. go-micro's server hands the buffer to another call then, so
@@ -174,7 +181,9 @@ func (c *instance) write(data []byte) error {
 
 // event seals an event.
 func (c *instance) event(m *codec.Message, body any) error {
-	plain, err := c.encode(m, body)
+	room := takeSpace()
+	defer giveSpace(room)
+	plain, err := c.encode(room, m, body)
 	if err != nil {
 		return err
 	}
@@ -210,7 +219,8 @@ func (c *instance) deliver() error {
 		c.plain = data
 		return nil
 	}
-	m, topic, err := c.e.openEvent(data, c.innerCodec().String(), time.Now())
+	m := new(openedMessage)
+	topic, err := c.e.openEvent(m, data, c.innerCodec().String(), time.Now())
 	if err != nil {
 		return c.e.report.reject(topic, err)
 	}
@@ -223,13 +233,13 @@ func (c *instance) opened(m *openedMessage) { c.plain, c.space = m.body, m.space
 
 // openEvent opens an event of an inner codec, and returns the topic that it was sealed
 // for.
-func (e *engine) openEvent(data []byte, inner string, now time.Time) (m *openedMessage, topic string, err error) {
-	if m, err = e.open(data, scopeEvent, topicEvent(inner), now); err != nil {
-		return nil, "", err
+func (e *engine) openEvent(m *openedMessage, data []byte, inner string, now time.Time) (topic string, err error) {
+	if err = m.open(e, data, scopeEvent, topicEvent(inner), now); err != nil {
+		return "", err
 	}
 	topic = m.from.reader.Header.Scope[len(scopeEvent):]
 	if err := e.fresh(m, e.o.eventAge, now); err != nil {
-		return nil, topic, err
+		return topic, err
 	}
-	return m, topic, e.authorize(*m.peer, topic)
+	return topic, e.authorize(m.peer, topic)
 }

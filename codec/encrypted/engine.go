@@ -89,17 +89,17 @@ func (h *handover) take(name string) *instance {
 }
 
 // authorize asks the user's function.
-func (e *engine) authorize(peer identity.Peer, target string) (err error) {
+func (e *engine) authorize(peer *identity.Peer, target string) (err error) {
 	if e.o.authorize == nil {
 		return nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = &rejected{Unauthorised, fmt.Errorf("Authorize panicked: %v", p), peer}
+			err = &rejected{Unauthorised, fmt.Errorf("Authorize panicked: %v", p), *peer}
 		}
 	}()
-	if err := e.o.authorize(peer, target); err != nil {
-		return &rejected{Unauthorised, err, peer}
+	if err := e.o.authorize(*peer, target); err != nil {
+		return &rejected{Unauthorised, err, *peer}
 	}
 	return nil
 }

@@ -61,6 +61,8 @@ func call(body []byte) *codec.Message {
 	}
 }
 
+func topicOf(t target, l *later) (string, error) { return t.topic(l) }
+
 // epochOf is the epoch that a client seals calls with.
 func epochOf(t testing.TB, e *engine) *envelope.Epoch {
 	t.Helper()
@@ -82,7 +84,7 @@ func leanCall(t testing.TB, e *engine) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic, err := targetOf(call(nil)).topic(nil)
+	topic, err := topicOf(targetOf(call(nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,12 +48,13 @@ func (m *Marshaler) Marshal(v any) ([]byte, error) {
 // unless it verifies.
 func (m *Marshaler) Unmarshal(data []byte, v any) error {
 	now := time.Now()
-	opened, err := m.e.open(data, scopeMessage, topicMessage, now)
+	opened := new(openedMessage)
+	err := opened.open(m.e, data, scopeMessage, topicMessage, now)
 	if err == nil {
 		err = m.e.fresh(opened, m.e.o.eventAge, now)
 	}
 	if err == nil {
-		err = m.e.authorize(*opened.peer, "")
+		err = m.e.authorize(opened.peer, "")
 	}
 	if err != nil {
 		m.e.report.reject("", err)

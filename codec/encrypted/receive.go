@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,111 +68,6 @@ type verdict struct {
 	err                 error
 	generation, version uint64
 	again               time.Time // when to look again: keys of ours end by themselves
-}
-
-// openedMessage is a message that verified.
-type openedMessage struct {
-	*envelope.Envelope
-	from *received
-	peer *identity.Peer
-	time time.Time
-	body []byte
-	// space is what body is part of: whoever is done with it may give it back.
-	space *[]byte
-}
-
-// open opens an envelope for a use: scope is what the epoch must be for. That of events
-// is any that begins with scopeEvent.
-func (e *engine) open(data []byte, scope, topic string, now time.Time) (*openedMessage, error) {
-	if err := e.usable(); err != nil {
-		return nil, err
-	}
-	env, err := envelope.Parse(data)
-	if err != nil {
-		if len(data) < 4 || string(data[:4]) != "SGNE" {
-			return nil, reject(Clear, "%w", err)
-		}
-		return nil, err
-	}
-	r := e.in.get(env.Epoch)
-	if r == nil {
-		if r, err = e.admit(env, scope, now); err != nil {
-			return nil, err
-		}
-	}
-	return e.openWith(r, env, scope, topic, now)
-}
-
-// openWith opens an envelope of an epoch that is known.
-func (e *engine) openWith(r *received, env *envelope.Envelope, scope, topic string, now time.Time) (*openedMessage, error) {
-	if !inScope(r.reader.Header.Scope, scope) {
-		return nil, reject(Misdirected, "sealed for %s, not for %s", quote(r.reader.Header.Scope), quote(scope))
-	}
-	v := e.verdictOf(r, now)
-	if v.err != nil {
-		return nil, v.err
-	}
-	space := takeSpace()
-	if need := env.Size(); cap(*space) < need {
-		*space = make([]byte, 0, need)
-	}
-	opened, err := r.reader.Open(*space, env, topic, nil, nil)
-	if err != nil {
-		giveSpace(space)
-		return nil, &rejected{reasonOf(err), err, *v.peer}
-	}
-	return &openedMessage{Envelope: env, from: r, peer: v.peer, time: opened.Time, body: opened.Body, space: space}, nil
-}
-
-func inScope(scope, want string) bool {
-	if want == scopeEvent {
-		return strings.HasPrefix(scope, want)
-	}
-	return scope == want
-}
-
-// fresh decides whether a message was sealed recently.
-func (e *engine) fresh(m *openedMessage, maxAge time.Duration, now time.Time) error {
-	h := m.from.reader.Header
-	switch {
-	case m.time.After(now.Add(ClockSkew)):
-		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
-	case now.Sub(m.time) > maxAge:
-		return &rejected{Stale, stamped("sealed at %s, now is %s", m.time, now), *m.peer}
-	case m.time.After(h.NotAfter.Add(time.Second)):
-		return &rejected{Stale, stamped("sealed at %s, with an epoch that ended at %s", m.time, h.NotAfter), *m.peer}
-	}
-	return nil
-}
-
-// openOnce opens a request that is recent, of somebody who is let in, and was not
-// accepted before: who is not let in takes none of the replay window. A process that
-// starts anew has forgotten what it accepted, and so accepts nothing from before.
-func (e *engine) openOnce(data []byte, scope, topic string, now time.Time, letIn func(*openedMessage) error) (*openedMessage, error) {
-	for {
-		m, err := e.open(data, scope, topic, now)
-		if err != nil {
-			return nil, err
-		}
-		if err := e.fresh(m, e.o.maxAge, now); err != nil {
-			return nil, err
-		}
-		if m.time.Before(e.begun.Truncate(time.Microsecond)) {
-			return nil, &rejected{Stale, stamped("sealed at %s, and this process began at %s", m.time, e.begun), *m.peer}
-		}
-		if err := letIn(m); err != nil {
-			return nil, err
-		}
-		switch state, gone := m.from.begin(m.Counter, now); {
-		case gone: // forgotten meanwhile: the epoch is new again
-		case state == envelope.NoRoom:
-			return nil, &rejected{Limit, errors.New("the replay window has no room: see MaxReplayMemory"), *m.peer}
-		case state != envelope.Unseen:
-			return nil, &rejected{Replay, errors.New("it was accepted before"), *m.peer}
-		default:
-			return m, nil
-		}
-	}
 }
 
 // stamped is an error with two times in it.
@@ -326,13 +220,27 @@ func (e *engine) holder(sender string, key []byte) *verdict {
 func (e *engine) verdictOf(r *received, now time.Time) *verdict {
 	v := r.verdict.Load()
 	if changed := e.changed(r, v); changed || !now.Before(v.again) {
-		v = e.judge(r, v, changed)
-		v.again = now.Add(judgeAgain)
-		r.verdict.Store(v)
+		v = e.judgeAgain(r, v, changed, now)
 	}
 	if v.err == nil && !now.Before(v.until) {
-		return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
+		return v.over(now)
 	}
+	return v
+}
+
+//go:noinline
+func (v *verdict) over(now time.Time) *verdict {
+	return &verdict{err: &rejected{Sender, stamped("what vouches for it ended at %s, now is %s", v.until, now), *v.peer}}
+}
+
+// verdictFor is how long a verdict counts although nothing has changed.
+const verdictFor = time.Minute
+
+//go:noinline
+func (e *engine) judgeAgain(r *received, v *verdict, changed bool, now time.Time) *verdict {
+	v = e.judge(r, v, changed)
+	v.again = now.Add(verdictFor)
+	r.verdict.Store(v)
 	return v
 }
 
@@ -340,9 +248,6 @@ func (e *engine) verdictOf(r *received, now time.Time) *verdict {
 func (e *engine) changed(r *received, v *verdict) bool {
 	return v.generation != e.id.Generation() || r.chain == nil && v.version != e.id.Directory().Version()
 }
-
-// judgeAgain is how long a verdict counts although nothing has changed.
-const judgeAgain = time.Minute
 
 // judge says anew whether an epoch is to be trusted. Unless something has changed, only
 // our own key can have ended.

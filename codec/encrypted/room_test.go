@@ -27,14 +27,14 @@ func TestRefusedGiveWay(t *testing.T) {
 			if err := openCall(server, first, now); err != nil {
 				t.Fatal(err)
 			}
-			topic, err := targetOf(call(nil)).topic(nil)
+			topic, err := topicOf(targetOf(call(nil)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			refused := errors.New("not on the list")
 			for i := range 19 {
 				newEpoch(client)
-				_, err := server.openOnce(sealCall(t, client), scopeCall+"greeter", topic, now, func(*openedMessage) error { return refused })
+				err := new(openedMessage).openOnce(server, sealCall(t, client), scopeCall+"greeter", topic, now, func() error { return refused })
 				if !errors.Is(err, refused) {
 					t.Fatalf("epoch %d: %v", i, err)
 				}
@@ -86,7 +86,7 @@ func openCallSealedAt(t *testing.T, client, server *engine, at time.Time) error 
 	if err != nil {
 		t.Fatal(err)
 	}
-	topic, err := targetOf(call(nil)).topic(nil)
+	topic, err := topicOf(targetOf(call(nil)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,10 +177,10 @@ func TestKeyEnds(t *testing.T) {
 	for _, r := range server.in.epochs {
 		r.reader.Header.KeyIDs = [][]byte{make([]byte, 8)} // as if ours were another by now
 	}
-	if err := openCall(server, sealCall(t, client), now.Add(judgeAgain/2)); err != nil {
+	if err := openCall(server, sealCall(t, client), now.Add(verdictFor/2)); err != nil {
 		t.Errorf("within a minute of the last look: %v", err)
 	}
-	if err := openCall(server, sealCall(t, client), now.Add(judgeAgain)); reasonOf(err) != NotRecipient {
+	if err := openCall(server, sealCall(t, client), now.Add(verdictFor)); reasonOf(err) != NotRecipient {
 		t.Errorf("after it: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package encrypted
 
 import (
 	"bytes"
-	"crypto/cipher"
 	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
@@ -22,7 +21,6 @@ import (
 const (
 	epochLifetime = time.Hour
 	epochMessages = 1 << 18
-	maxSalts      = 1024 // of answers, that an epoch remembers
 )
 
 // outbox has the epochs that we seal with, one for each scope.
@@ -61,9 +59,8 @@ type made struct {
 	recipients []envelope.Recipient
 	end        time.Time
 
-	nodes  nodes
-	salts  sync.Map // [saltSize]byte → cipher.AEAD, of answers that have verified
-	salted atomic.Int32
+	nodes nodes
+	salts salts
 }
 
 // serves reports whether an epoch will do for these recipients and this moment.
@@ -142,16 +139,22 @@ func (e *engine) seal(dst []byte, o *outgoing, topic string, body []byte, known 
 			return sealed{}, err
 		}
 		data, err := s.epoch.Seal(dst, &m, random, known == nil || !known(s))
-		switch {
-		case err == nil:
+		if err == nil {
 			return sealed{data, s}, nil
-		case errors.Is(err, envelope.ErrLimit):
-			return sealed{}, fmt.Errorf("%w: %w", ErrTooLarge, err)
-		case !errors.Is(err, envelope.ErrExhausted):
-			return sealed{}, fmt.Errorf("encrypted: %w", err)
+		}
+		if !errors.Is(err, envelope.ErrExhausted) {
+			return sealed{}, notSealed(err)
 		}
 	}
-	return sealed{}, fmt.Errorf("encrypted: %w", envelope.ErrExhausted)
+	return sealed{}, notSealed(envelope.ErrExhausted)
+}
+
+//go:noinline
+func notSealed(err error) error {
+	if errors.Is(err, envelope.ErrLimit) {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return fmt.Errorf("encrypted: %w", err)
 }
 
 // current returns the epoch in force. It takes no public-key operation as long as
@@ -163,6 +166,13 @@ func (e *engine) current(o *outgoing, now time.Time) (*sending, error) {
 	if s := o.now.Load(); e.good(s, now) {
 		return s, nil
 	}
+	return e.renew(o, now)
+}
+
+// renew makes another epoch, or takes the one that is there for another while.
+//
+//go:noinline
+func (e *engine) renew(o *outgoing, now time.Time) (*sending, error) {
 	defer e.out.drop(o) // unless there is an epoch
 	if err := e.lookUp(o.names); err != nil {
 		return nil, err
@@ -351,14 +361,3 @@ func (e *engine) card(generation uint64, now time.Time) ([]byte, error) {
 // cardAge is how long a card of ours is used. One is good for 90 days, or for as long as
 // the leaf.
 const cardAge = 24 * time.Hour
-
-// remember keeps the cipher of answers that have verified: one for each process that
-// answers.
-func (s *sending) remember(salt [saltSize]byte, aead cipher.AEAD) {
-	if s.salted.Load() >= maxSalts {
-		return
-	}
-	if _, had := s.salts.LoadOrStore(salt, aead); !had {
-		s.salted.Add(1)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/go-signet/signet/identity"
 	"github.com/go-signet/signet/internal/envelope"
 	"go-micro.dev/v4/codec"
 	merrors "go-micro.dev/v4/errors"
@@ -13,9 +12,8 @@ import (
 
 // served is what a server knows of a call or stream.
 type served struct {
-	from     *received // whose first request came with: answers are sealed with it
-	peer     *identity.Peer
-	binding  [envelope.BindingSize]byte
+	openedMessage // the first request, whose epoch answers are sealed with
+
 	received uint64 // requests
 	refused  string // what the caller is told instead of an answer
 	handed   string // the name that it waits under for our wrapper
@@ -53,34 +51,30 @@ func (c *instance) opens(m *codec.Message, now time.Time) error {
 	said := m.Error
 	m.Error = "" // requests have none
 	t := targetOf(m)
-	if err := checkContentType(t.contentType); err != nil {
-		return reject(Misdirected, "%w", err)
-	}
-	if !c.e.id.Peer().Serves(t.service) {
-		return reject(Misdirected, "it is for %s: this is %s", quote(t.service), c.e.id.ID())
-	}
-	if said != "" {
-		return reject(Tampered, "a request with an error in its header: %s", quote(said))
+	if err := c.addressed(&t, said); err != nil {
+		return err
 	}
 	if was != nil {
-		return c.opensLater(m, was, t, now)
+		return c.opensLater(m, was, &t, now)
 	}
 	topic, err := t.topic(nil)
 	if err != nil {
 		return reject(Limit, "%w", err)
 	}
-	opened, err := c.e.openOnce(m.Body, scopeCall+t.service, topic, now, func(o *openedMessage) error {
-		err := c.e.authorize(*o.peer, m.Endpoint)
+	s := new(served)
+	err = s.openOnce(c.e, m.Body, scopeCall+t.service, topic, now, func() error {
+		err := c.e.authorize(s.peer, m.Endpoint)
 		if err != nil {
-			c.serves(o).refused = merrors.Forbidden("encrypted", "%s may not call %s", o.peer.ID, m.Endpoint).Error()
+			c.forbids(s, m.Endpoint)
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	s := c.serves(opened)
-	c.opened(opened)
+	c.serves(s)
+	c.opened(&s.openedMessage)
+	s.body, s.space = nil, nil
 	if c.e.wrapped {
 		s.handed = c.e.opened.leave(c)
 		if s.accept = m.Header[acceptHeader]; s.accept != "" {
@@ -92,18 +86,41 @@ func (c *instance) opens(m *codec.Message, now time.Time) error {
 	return nil
 }
 
+// addressed checks, of a request, what it says in clear.
+func (c *instance) addressed(t *target, said string) error {
+	if err := checkContentType(t.contentType); err != nil {
+		return reject(Misdirected, "%w", err)
+	}
+	if !c.e.id.Peer().Serves(t.service) {
+		return reject(Misdirected, "it is for %s: this is %s", quote(t.service), c.e.id.ID())
+	}
+	if said != "" {
+		return reject(Tampered, "a request with an error in its header: %s", quote(said))
+	}
+	return nil
+}
+
 // serves notes whose request this is. From here on an error reply is sealed.
-func (c *instance) serves(o *openedMessage) *served {
-	s := &served{from: o.from, latest: o.from, peer: o.peer, binding: o.Binding(), received: 1}
+func (c *instance) serves(s *served) {
+	s.latest, s.received = s.from, 1
 	c.mu.Lock()
 	c.served = s
 	c.mu.Unlock()
-	return s
+}
+
+// forbids seals to a caller that it may not call.
+//
+//go:noinline
+func (c *instance) forbids(s *served, endpoint string) {
+	s.refused = merrors.Forbidden("encrypted", "%s may not call %s", s.peer.ID, endpoint).Error()
+	c.serves(s)
 }
 
 // opensLater opens a later message of a stream. It is bound to the one that opened the
 // stream and to its place, so it needs no replay window and may have waited.
-func (c *instance) opensLater(m *codec.Message, s *served, t target, now time.Time) error {
+//
+//go:noinline
+func (c *instance) opensLater(m *codec.Message, s *served, t *target, now time.Time) error {
 	topic, err := t.topic(&later{s.binding, s.received})
 	if err != nil {
 		return reject(Limit, "%w", err)
@@ -121,8 +138,8 @@ func (c *instance) opensLater(m *codec.Message, s *served, t target, now time.Ti
 			}
 		}
 	}
-	opened, err := c.e.openWith(r, env, scope, topic, now)
-	if err != nil {
+	opened := new(openedMessage)
+	if err := opened.openWith(c.e, r, env, scope, topic, now); err != nil {
 		return err
 	}
 	if opened.peer.ID != s.peer.ID {
@@ -175,11 +192,13 @@ func (c *instance) sealAnswer(dst []byte, s *served, m *codec.Message, text stri
 	if s.refused != "" {
 		text = s.refused
 	}
+	room := takeSpace()
+	defer giveSpace(room)
 	var plain []byte
 	kind := byte(answerBody)
 	if text == "" {
 		var err error
-		if plain, err = c.encode(m, body); err != nil {
+		if plain, err = c.encode(room, m, body); err != nil {
 			// go-micro would send the error in clear.
 			c.e.report.tell(Rejection{Reason: Encoding, Err: err, Peer: *s.peer})
 			text, plain = merrors.InternalServerError("encrypted", "the answer cannot be encoded: the service's log says why").Error(), nil
@@ -188,7 +207,7 @@ func (c *instance) sealAnswer(dst []byte, s *served, m *codec.Message, text stri
 	if text != "" {
 		kind = answerError
 	}
-	q := &question{s.binding, s.answered}
+	q := &question{s.binding, s.answered, &c.bound}
 	data, err := s.from.answer(dst, q, kind, text, plain)
 	if err != nil {
 		c.e.report.tell(Rejection{Reason: Encoding, Err: err, Peer: *s.peer})

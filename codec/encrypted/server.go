@@ -184,7 +184,8 @@ func (e *engine) wrapSubscriber(next server.SubscriberFunc) server.SubscriberFun
 			return e.clear(m.Topic(), m.ContentType())
 		}
 		// That one was not told the topic.
-		opened, topic, err := e.openEvent(m.Body(), c.innerCodec().String(), time.Now())
+		opened := new(openedMessage)
+		topic, err := e.openEvent(opened, m.Body(), c.innerCodec().String(), time.Now())
 		if err == nil && topic != m.Topic() {
 			err = &rejected{Misdirected, fmt.Errorf("sealed for topic %s", quote(topic)), *opened.peer}
 		}

@@ -94,7 +94,7 @@ func (v *vector) check(t *testing.T) (body, text string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	topic, err := v.target().topic(l)
+	topic, err := topicOf(v.target(), l)
 	if err != nil {
 		return "", "", err
 	}
@@ -102,7 +102,7 @@ func (v *vector) check(t *testing.T) (body, text string, err error) {
 	if err != nil || v.Answer == "" {
 		return string(opened.Body), "", err
 	}
-	kind, plain, err := openAnswer(new([]byte), unhex(t, v.Answer), &question{env.Binding(), v.Sequence}, func(salt [saltSize]byte) (cipher.AEAD, error) {
+	kind, plain, err := openAnswer(unhex(t, v.Answer), &question{env.Binding(), v.Sequence, new(boundSpace)}, func(salt [saltSize]byte) (cipher.AEAD, error) {
 		return answerAEAD(r.Export, h.Suite, salt)
 	})
 	if kind == answerError {
@@ -194,7 +194,7 @@ func writeVectors(t *testing.T) {
 		ContentType: ContentTypeJSON, Body: `{"name":"John"}`,
 	}
 	seal := func(e *envelope.Epoch, v *vector, l *later, inline bool) []byte {
-		topic, err := v.target().topic(l)
+		topic, err := topicOf(v.target(), l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +277,7 @@ func writeVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	answer := func(sequence uint64, kind byte, text string) []byte {
-		out, err := k.seal(nil, &question{env.Binding(), sequence}, kind, text, nil)
+		out, err := k.seal(nil, &question{env.Binding(), sequence, new(boundSpace)}, kind, text, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

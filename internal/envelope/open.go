@@ -168,26 +168,46 @@ func (r *Reader) Uses(own ...OwnKey) bool {
 //
 // What it opens may have been opened before: see Replay.
 func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]string, verify func(digest, signature []byte) bool) (Opened, error) {
-	if e.Epoch != r.id || e.Suite != r.Header.Suite || !r.again(e) {
-		return Opened{}, fmt.Errorf("%w: of another epoch", ErrTampered)
+	switch {
+	case e.Epoch != r.id || e.Suite != r.Header.Suite || !r.again(e):
+		return Opened{}, errOtherEpoch
+	case e.Counter >= r.Header.Most:
+		return Opened{}, r.overMost(e.Counter)
+	case len(topic) > MaxTopic:
+		return Opened{}, errTopic
 	}
-	if e.Counter >= r.Header.Most {
-		return Opened{}, fmt.Errorf("%w: message %d of %d", ErrLimit, e.Counter, r.Header.Most)
+	start := len(dst)
+	out, err := r.open(dst, e, topic, outside, verify)
+	if err != nil {
+		return Opened{}, err
 	}
-	if len(topic) > MaxTopic {
-		return Opened{}, fmt.Errorf("%w: the topic", ErrTampered)
-	}
+	return parsePlaintext(out[start:])
+}
+
+// Errors of Open. They are made here, and what formats others is not inlined: calls run on
+// new goroutines, whose stacks are small, and a frame that has no room for errors is
+// spared its growth.
+var (
+	errOtherEpoch = fmt.Errorf("%w: of another epoch", ErrTampered)
+	errTopic      = fmt.Errorf("%w: the topic", ErrTampered)
+	errMessage    = fmt.Errorf("%w: the message, its topic or its clear headers", ErrTampered)
+	errOutside    = fmt.Errorf("%w: a clear header is missing, or too large", ErrTampered)
+)
+
+//go:noinline
+func (r *Reader) overMost(counter uint32) error {
+	return fmt.Errorf("%w: message %d of %d", ErrLimit, counter, r.Header.Most)
+}
+
+// open checks the proof and decrypts.
+func (r *Reader) open(dst []byte, e *Envelope, topic string, outside map[string]string, verify func(digest, signature []byte) bool) ([]byte, error) {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	s.begin(e.prefix, topic)
-	outer := 0
-	for name := range e.ClearNames() {
-		value, ok := outside[string(name)]
-		if !ok || len(value) > MaxClearValues-outer {
-			return Opened{}, fmt.Errorf("%w: a clear header is missing, or too large", ErrTampered)
+	if len(e.names) > 0 {
+		if err := s.bindOutside(e, outside); err != nil {
+			return nil, err
 		}
-		outer += len(value)
-		s.bound = appendSized(s.bound, value)
 	}
 	var digest []byte
 	if r.Header.Mode != Pairwise {
@@ -197,20 +217,33 @@ func (r *Reader) Open(dst []byte, e *Envelope, topic string, outside map[string]
 	late := r.Header.Mode == Signed
 	if !late {
 		if err := r.proved(e, digest, nil); err != nil {
-			return Opened{}, err
+			return nil, err
 		}
 	}
-	start := len(dst)
 	out, err := r.aead.Open(dst, e.nonce, e.ciphertext, s.bound)
 	if err != nil {
-		return Opened{}, fmt.Errorf("%w: the message, its topic or its clear headers", ErrTampered)
+		return nil, errMessage
 	}
 	if late {
-		if err := r.proved(e, digest, verify); err != nil {
-			return Opened{}, err
-		}
+		err = r.proved(e, digest, verify)
 	}
-	return parsePlaintext(out[start:])
+	return out, err
+}
+
+// bindOutside puts the values of clear headers into the associated data.
+//
+//go:noinline
+func (s *scratch) bindOutside(e *Envelope, outside map[string]string) error {
+	outer := 0
+	for name := range e.ClearNames() {
+		value, ok := outside[string(name)]
+		if !ok || len(value) > MaxClearValues-outer {
+			return errOutside
+		}
+		outer += len(value)
+		s.bound = appendSized(s.bound, value)
+	}
+	return nil
 }
 
 // again reports whether an epoch that comes again is the one we know, in all that is
@@ -225,6 +258,8 @@ func (r *Reader) again(e *Envelope) bool {
 }
 
 // proved checks the proof of the sender, over a digest.
+//
+//go:noinline
 func (r *Reader) proved(e *Envelope, digest []byte, verify func(digest, signature []byte) bool) error {
 	switch r.Header.Mode {
 	case Pairwise:

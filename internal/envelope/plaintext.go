@@ -14,6 +14,8 @@ import (
 //	time (8) ‖ padding length v ‖ zeros ‖ header count v ‖ { length v ‖ name ‖ length v ‖ value }… ‖ body
 
 // size is how long append makes it.
+//
+//go:noinline
 func (m *Message) size() int {
 	n := 8 + varintSize(m.Padding) + m.Padding + varintSize(len(m.Headers)) + len(m.Body)
 	for _, f := range m.Headers {
@@ -38,6 +40,7 @@ func (m *Message) Pad(multiple int) {
 	}
 }
 
+//go:noinline
 func (m *Message) append(out []byte) []byte {
 	out = binary.BigEndian.AppendUint64(out, uint64(m.Time.UnixMicro()))
 	out = binary.AppendUvarint(out, uint64(m.Padding))
@@ -84,6 +87,8 @@ func (o *Opened) Headers() iter.Seq2[string, string] {
 func (o *Opened) Count() int { return o.count }
 
 // parsePlaintext reads strictly. What it returns is part of data.
+//
+//go:noinline
 func parsePlaintext(data []byte) (Opened, error) {
 	r := reader{rest: data}
 	t := binary.BigEndian.Uint64(r.take(8))

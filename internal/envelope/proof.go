@@ -21,6 +21,8 @@ var scratches = sync.Pool{New: func() any { return &scratch{hash: sha256.New()} 
 // and so the sender and the recipients, and the topic. The values of clear headers
 // follow, whose names are in the prefix. Whether the epoch comes along is left out: see
 // Epoch.Inline.
+//
+//go:noinline
 func (s *scratch) begin(prefix []byte, topic string) {
 	s.bound = append(s.bound[:0], prefix...)
 	s.bound[flagsAt] &^= flagEpoch

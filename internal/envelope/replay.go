@@ -69,7 +69,7 @@ type page struct{ begun, done [pageBits / 64]uint64 }
 
 func (p *page) complete() bool {
 	n := 0
-	for _, word := range p.done {
+	for _, word := range p.done[:] { // not of a copy
 		n += bits.OnesCount64(word)
 	}
 	return n == pageBits

@@ -210,24 +210,26 @@ func (e *Epoch) Seal(dst []byte, m *Message, random [RandomSize]byte, inline boo
 	}
 	plain := m.size()
 	size := prefixSize + len(e.header) + len(e.grants) + plain + overhead + e.proofs.size() + 64
-	for _, f := range m.Clear {
-		size += len(f.Name) + 2
+	for i := range m.Clear {
+		size += len(m.Clear[i].Name) + 2
 	}
 	if size > MaxSize {
-		return nil, fmt.Errorf("%w: a message of %d bytes: at most %d", ErrLimit, size, MaxSize)
+		return nil, tooLarge(size)
 	}
 	counter := e.counter.Add(1) - 1
 	if counter >= e.most {
 		e.counter.Store(e.most) // so that it cannot wrap around
 		return nil, ErrExhausted
 	}
+	if !inline {
+		size -= len(e.header) + len(e.grants)
+	}
 	out := slices.Grow(dst, size)
 	start := len(out)
 	out = e.appendPrefix(out, m, counter, random, inline)
 	prefix := out[start:len(out):len(out)]
 	if inline {
-		out = appendSized(out, e.header)
-		out = appendSized(out, e.grants)
+		out = e.appendEpoch(out)
 	}
 	out = binary.AppendUvarint(out, uint64(plain+overhead))
 	at := len(out)
@@ -236,12 +238,32 @@ func (e *Epoch) Seal(dst []byte, m *Message, random [RandomSize]byte, inline boo
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	s.begin(prefix, m.Topic)
-	for _, f := range m.Clear {
-		s.bound = appendSized(s.bound, f.Value)
-	}
+	s.bindClear(m.Clear)
 	nonce := prefix[flagsAt+1+EpochIDSize:][:nonceSize]
 	out = e.aead.Seal(out[:at], nonce, out[at:], s.bound)
+	if e.mode == Pairwise {
+		return out, nil
+	}
 	return e.prove(out, s, out[at:])
+}
+
+// What follows is not inlined, as errors of Open are not made there.
+
+//go:noinline
+func (s *scratch) bindClear(clear []Field) {
+	for i := range clear {
+		s.bound = appendSized(s.bound, clear[i].Value)
+	}
+}
+
+//go:noinline
+func (e *Epoch) appendEpoch(out []byte) []byte {
+	return appendSized(appendSized(out, e.header), e.grants)
+}
+
+//go:noinline
+func tooLarge(size int) error {
+	return fmt.Errorf("%w: a message of %d bytes: at most %d", ErrLimit, size, MaxSize)
 }
 
 // Inline puts the epoch in front of a message that it has sealed without, for a receiver
@@ -258,11 +280,11 @@ func (e *Epoch) Inline(sealed []byte) ([]byte, error) {
 	out := make([]byte, 0, len(sealed)+len(e.header)+len(e.grants)+2*binary.MaxVarintLen32)
 	out = append(out, m.prefix...)
 	out[flagsAt] |= flagEpoch
-	out = appendSized(out, e.header)
-	out = appendSized(out, e.grants)
+	out = e.appendEpoch(out)
 	return append(out, sealed[len(m.prefix):]...), nil
 }
 
+//go:noinline
 func (e *Epoch) appendPrefix(out []byte, m *Message, counter uint32, random [RandomSize]byte, inline bool) []byte {
 	var flags byte
 	if inline {
@@ -281,6 +303,8 @@ func (e *Epoch) appendPrefix(out []byte, m *Message, counter uint32, random [Ran
 }
 
 // prove appends the proof of the sender.
+//
+//go:noinline
 func (e *Epoch) prove(out []byte, s *scratch, ciphertext []byte) ([]byte, error) {
 	switch e.mode {
 	case Tagged:
