@@ -289,8 +289,8 @@ func (s *settings) explain(err error) error {
 		return fmt.Errorf("nats: connect to %s: %w: check that NATS runs there", at, err)
 	case errors.Is(err, natsgo.ErrTLS):
 		return fmt.Errorf("nats: connect to %s: %w: check that each side trusts the other's certificate", at, err)
-	case errors.Is(err, natsgo.ErrAuthorization):
-		return fmt.Errorf("nats: connect to %s: %w: check nats.Auth, nats.Token or the credentials of nats.Use", at, err)
+	case deniesAccount(err):
+		return fmt.Errorf("nats: connect to %s: %w", at, accountError(err))
 	}
 	return fmt.Errorf("nats: connect to %s: %w", at, err)
 }

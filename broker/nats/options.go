@@ -52,7 +52,8 @@ func Token(token string) broker.Option { return setOption(tokenKey{}, token) }
 //	nats.Use(natsgo.Nkey(public, sign), natsgo.Name("greeter"))
 //	nats.Use(natsgo.Timeout(5*time.Second))             // of one attempt to connect
 //
-// They cannot name servers, and cannot weaken TLS. Callbacks are called beside this
+// Files of credentials are read at each connection: replace one, and the next connection
+// has it. Options cannot name servers, and cannot weaken TLS. Callbacks are called beside this
 // package's own. The option adds to an earlier Use.
 func Use(opts ...natsgo.Option) broker.Option {
 	return func(o *broker.Options) {

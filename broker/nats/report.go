@@ -22,6 +22,9 @@ const (
 	Reconnected
 	// Distrusted: the certificate that NATS has shown is not trusted any more.
 	Distrusted
+	// AccountDenied: NATS does not take who we are, or not any more: it has expired, was
+	// revoked or changed. It is tried again, with what nats.Use reads or asks for then.
+	AccountDenied
 	// PublishDenied: the server's permissions do not allow what was published; it is
 	// lost. NATS says so after Publish has returned.
 	PublishDenied
@@ -37,7 +40,7 @@ const (
 	Trouble
 )
 
-var kinds = [...]string{"", "disconnected", "reconnected", "server distrusted", "publish denied", "subscribe denied", "slow handler", "malformed message", "handler panicked", "trouble"}
+var kinds = [...]string{"", "disconnected", "reconnected", "server distrusted", "account denied", "publish denied", "subscribe denied", "slow handler", "malformed message", "handler panicked", "trouble"}
 
 // String returns the kind as it stands in the log.
 func (k Kind) String() string {

@@ -98,27 +98,6 @@ func (s *settings) use(o *broker.Options) error {
 	return nil
 }
 
-// account takes who we are at NATS.
-func (s *settings) account(o *broker.Options) error {
-	c, auth := option[credentials](o.Context, authKey{})
-	token, hasToken := option[string](o.Context, tokenKey{})
-	switch {
-	case auth && (c.user == "" || c.password == ""):
-		return invalidf("nats.Auth: of user and password one is empty: give both")
-	case hasToken && token == "":
-		return invalidf("nats.Token: the token is empty")
-	case auth && hasToken:
-		return invalidf("both nats.Auth and nats.Token are set: remove one")
-	}
-	if auth {
-		s.nats.User, s.nats.Password = c.user, c.password
-	}
-	if hasToken {
-		s.nats.Token = token
-	}
-	return nil
-}
-
 // link decides between TLS and clear.
 func (s *settings) link(o *broker.Options) error {
 	n := &s.nats

@@ -99,6 +99,8 @@ func (l *link) asyncError(sub *natsgo.Subscription, err error) {
 		c.slow()
 	case errors.Is(err, natsgo.ErrBadHeaderMsg):
 		// The message comes without headers, and is refused where it is delivered.
+	case deniesAccount(err):
+		r.incident(Incident{Kind: AccountDenied, Err: accountError(err)})
 	default:
 		r.incident(Incident{Kind: Trouble, Err: err})
 	}

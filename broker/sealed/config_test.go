@@ -3,7 +3,9 @@ package sealed_test
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-signet/signet/broker/sealed"
@@ -60,10 +62,16 @@ func TestConfigurationsRefused(t *testing.T) {
 			if len(w.sent()) != 0 || len(w.subs) != 0 {
 				t.Error("something went to the broker")
 			}
+			if err := b.Disconnect(); err != nil || b.String() == "" || b.Options().ErrorHandler != nil {
+				t.Errorf("%s, Disconnect: %v", b, err)
+			}
 		})
 	}
-	b := sealed.NewBroker(sealed.Wrap(newWire()), orders())
-	wantError(t, b.Connect(), sealed.ErrNoIdentity)
+	err := sealed.NewBroker(sealed.Wrap(newWire()), orders()).Connect()
+	wantError(t, err, sealed.ErrNoIdentity)
+	if !strings.Contains(err.Error(), "sealed.Identity(id)") || !strings.Contains(err.Error(), "$"+identity.EnvDir) {
+		t.Errorf("the error names no remedy: %v", err)
+	}
 }
 
 // TestRights: who may publish, and who can subscribe.
@@ -235,30 +243,67 @@ func TestNotConnected(t *testing.T) {
 	refused("after Disconnect")
 }
 
-// TestInitRefused: what the inner broker does not take is in force nowhere.
-func TestInitRefused(t *testing.T) {
+// TestFromEnvGivenBack: as often as the broker asks for its options' identity, it holds
+// the one of the environment once, and gives it back.
+func TestFromEnvGivenBack(t *testing.T) {
 	f := newFleet(t, "shop", "billing", "shipping")
-	w := &stubborn{wire: newWire()}
-	b := f.join("shop", w, orders())
-	w.during = func() { _ = b.Publish("late", &broker.Message{}) }
-	if err := b.Init(sealed.Topic("late", sealed.Publishers("shop"), sealed.Subscribers("billing"))); !errors.Is(err, errStubborn) {
+	dir := t.TempDir() + "/shop"
+	if err := f.members["shop"].Save(dir); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, b.Publish("late", &broker.Message{}), sealed.ErrNoRule)
-}
-
-// stubborn is a broker that refuses Init.
-type stubborn struct {
-	*wire
-	during func()
-}
-
-var errStubborn = errors.New("stubborn")
-
-func (s *stubborn) Init(...broker.Option) error {
-	if s.during == nil {
-		return nil
+	t.Setenv(identity.EnvDir, dir)
+	for name, refuse := range map[string]error{"Disconnect": nil, "Connect that fails": errStubborn} {
+		t.Run(name, func(t *testing.T) {
+			ours, err := identity.FromEnv() // the same as the broker's
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := sealed.NewBroker(sealed.Wrap(&stubborn{wire: newWire(), connect: refuse}), orders(), broker.Logger(quiet))
+			wantError(t, b.Connect(), refuse)
+			if refuse == nil {
+				for range 2 {
+					if err := b.Init(); err != nil {
+						t.Fatal(err)
+					}
+					wantError(t, b.Publish("orders.created", &broker.Message{}), sealed.ErrNoRecipients)
+				}
+				if err := b.Disconnect(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := ours.Err(); err != nil {
+				t.Errorf("the broker has given back what is ours: %v", err)
+			}
+			if err := ours.Close(); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, ours.Err(), identity.ErrClosed)
+		})
 	}
-	s.during()
-	return errStubborn
+}
+
+// TestFirstUse: all who come first use one and the same. Time stands still, since a message
+// from before the first epoch would need another.
+func TestFirstUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "shop", "billing", "shipping")
+		for range 20 {
+			b := sealed.NewBroker(sealed.Wrap(newWire()), sealed.Identity(f.members["shop"]), orders(), broker.Logger(quiet))
+			begin := make(chan struct{})
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					<-begin
+					if err := b.Publish("orders.created", &broker.Message{}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			close(begin)
+			wg.Wait()
+			if n := sealed.StatsOf(b).EpochsMade; n != 1 {
+				t.Errorf("%d epochs", n)
+			}
+		}
+	})
 }

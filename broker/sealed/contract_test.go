@@ -135,6 +135,54 @@ func TestErrorHandler(t *testing.T) {
 	}
 }
 
+// TestErrorHandlerShown: Options shows the handler that the user has set, not the one that
+// the inner broker got in its place.
+func TestErrorHandlerShown(t *testing.T) {
+	f := newFleet(t, "shop")
+	var seen broker.Event
+	b := f.join("shop", newWire(), orders(), broker.ErrorHandler(func(e broker.Event) error { seen = e; return nil }))
+	given := &wireEvent{}
+	if err := b.Options().ErrorHandler(given); err != nil || seen != given {
+		t.Errorf("got %v, %v", err, seen)
+	}
+}
+
+// TestInitMeanwhile: options change while messages come and go.
+func TestInitMeanwhile(t *testing.T) {
+	f := newFleet(t, "shop", "billing", "shipping")
+	w := &stubborn{wire: newWire()} // whose options do not change: memory's have no lock
+	shop, billing := f.join("shop", w, orders()), f.join("billing", w, orders())
+	in := subscribe(t, billing, "orders.created")
+	const n = 100
+	var wg sync.WaitGroup
+	for _, b := range []broker.Broker{shop, billing} {
+		wg.Go(func() {
+			for range n {
+				if err := b.Init(broker.Logger(quiet), broker.ErrorHandler(func(broker.Event) error { return nil })); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(func() {
+			for range n {
+				_ = b.Options()
+			}
+		})
+	}
+	wg.Go(func() {
+		for range n {
+			w.deliver(packet{"orders.created", &broker.Message{Body: []byte("clear")}})
+		}
+	})
+	for range n {
+		publish(t, shop, "orders.created", "good")
+	}
+	wg.Wait()
+	if got := len(in.bodies()); got != n {
+		t.Errorf("%d of %d delivered", got, n)
+	}
+}
+
 // TestUnsubscribed: nothing arrives any more, and the same messages are new to the next.
 func TestUnsubscribed(t *testing.T) {
 	f := newFleet(t, "shop", "billing", "shipping")

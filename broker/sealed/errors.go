@@ -45,7 +45,7 @@ const (
 
 // Rejection is a message that was not delivered.
 //
-// WARNING: Topic and Claimed are as the broker gave them, cut to 600 bytes. Quote them
+// WARNING: Topic and Claimed are as the broker gave them, of at most 600 bytes. Quote them
 // before they go to a terminal or a log.
 type Rejection struct {
 	Topic   string

@@ -129,6 +129,25 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestRotationByDefault is once in DefaultRotateEvery.
+func TestRotationByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "shop", "billing", "shipping")
+		shop := f.join("shop", newWire(), orders())
+		publish(t, shop, "orders.created", "a")
+		time.Sleep(sealed.DefaultRotateEvery - time.Minute)
+		publish(t, shop, "orders.created", "b")
+		if n := sealed.StatsOf(shop).EpochsMade; n != 1 {
+			t.Errorf("%d epochs within an hour", n)
+		}
+		time.Sleep(2 * time.Minute)
+		publish(t, shop, "orders.created", "c")
+		if n := sealed.StatsOf(shop).EpochsMade; n != 2 {
+			t.Errorf("%d epochs in more than an hour", n)
+		}
+	})
+}
+
 // TestMaxAge: what is too old is refused, by the time that was sealed, but for History.
 func TestMaxAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

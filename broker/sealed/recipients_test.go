@@ -163,6 +163,35 @@ func TestRecipientsFromRegistry(t *testing.T) {
 	})
 }
 
+// TestWatchOnlyConnected: who publishes without Connect would leave a watch behind.
+func TestWatchOnlyConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t)
+		shopID := f.issue("shop")
+		reg := newCardRegistry(shopID)
+		reg.register(t, f.issue("billing"))
+		b := sealed.NewBroker(sealed.Wrap(newWire()), sealed.Identity(shopID), orders(), broker.Registry(reg), broker.Logger(quiet))
+		watches := func(when string, want int64) {
+			t.Helper()
+			publish(t, b, "orders.created", "hello")
+			synctest.Wait()
+			if n := reg.watches.Load(); n != want {
+				t.Errorf("%s: %d watches, want %d", when, n, want)
+			}
+		}
+		watches("before Connect", 0)
+		if err := b.Connect(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(sealed.DefaultRotateEvery) // the next epoch asks for its recipients again
+		watches("connected", 2)
+		if err := b.Disconnect(); err != nil {
+			t.Fatal(err)
+		}
+		watches("disconnected", 2)
+	})
+}
+
 // TestWatchAgain: a watch that fails is begun anew, and Disconnect ends it.
 func TestWatchAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// mostTopic is how much of a topic is shown. Those that rules can match are shorter.
+const mostTopic = 600
+
 // reporter tells of what goes wrong: the hooks of all, the log of a limited number,
 // since whoever publishes decides how many there are.
 type reporter struct {
@@ -34,8 +37,7 @@ func (r *reporter) log() logger.Logger {
 
 // rejection tells of a message that is not delivered.
 func (r *reporter) rejection(hook func(Rejection), j Rejection) {
-	const most = 600 // topics and IDs are shorter
-	j.Topic, j.Claimed = cut(j.Topic, most), cut(j.Claimed, most)
+	j.Topic = j.Topic[:min(len(j.Topic), mostTopic)]
 	if r.limit.Allow() {
 		more := ""
 		if n := r.skipped.Swap(0); n > 0 {
@@ -81,11 +83,4 @@ func (r *reporter) guard(what string, hook func()) {
 		}
 	}()
 	hook()
-}
-
-func cut(s string, most int) string {
-	if len(s) > most {
-		return s[:most]
-	}
-	return s
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-signet/signet/identity"
 	"go-micro.dev/v4/broker"
-	"go-micro.dev/v4/logger"
 )
 
 // sealedBroker is resolved at its first use, because go-micro gives its plugins
@@ -34,7 +33,7 @@ type sealedBroker struct {
 // The constructor cannot fail, so a configuration that is missing or refused is
 // reported by Connect, Publish and Subscribe.
 func NewBroker(opts ...broker.Option) broker.Broker {
-	b := &sealedBroker{inner: broker.DefaultBroker, opts: broker.Options{Logger: logger.DefaultLogger}}
+	b := &sealedBroker{inner: broker.DefaultBroker}
 	b.report = newReporter(b)
 	for _, o := range opts {
 		o(&b.opts)
@@ -86,9 +85,7 @@ func (b *sealedBroker) Init(opts ...broker.Option) error {
 		b.restart() // somebody may have begun with what was refused
 		return err
 	}
-	if len(opts) > 0 {
-		b.restart()
-	}
+	b.restart()
 	return nil
 }
 
@@ -144,10 +141,7 @@ func (b *sealedBroker) release() error {
 	env := b.env
 	b.env = nil
 	b.mu.Unlock()
-	if env == nil {
-		return nil
-	}
-	return env.Close()
+	return env.Close() // of nil too
 }
 
 func (b *sealedBroker) setConnected(is bool) {

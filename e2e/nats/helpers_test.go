@@ -118,6 +118,22 @@ func subscribeWith(t *testing.T, b broker.Broker, topic string, h broker.Handler
 
 func stats(b broker.Broker) nats.Stats { return b.(interface{ Stats() nats.Stats }).Stats() }
 
+// incidentOf waits for an incident of a kind.
+func incidentOf(t *testing.T, incidents <-chan nats.Incident, kind nats.Kind) nats.Incident {
+	t.Helper()
+	end := time.After(long)
+	for {
+		select {
+		case i := <-incidents:
+			if i.Kind == kind {
+				return i
+			}
+		case <-end:
+			t.Fatalf("not reported: %v", kind)
+		}
+	}
+}
+
 func authority(t *testing.T, domain string) *identity.Authority {
 	t.Helper()
 	a, err := identity.NewAuthority(domain)

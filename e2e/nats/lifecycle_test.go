@@ -3,12 +3,14 @@ package nats_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-signet/signet/broker/nats"
 	"github.com/go-signet/signet/e2e/internal/natstest"
+	"github.com/nats-io/nats.go/jetstream"
 	"go-micro.dev/v4/broker"
 )
 
@@ -32,8 +34,14 @@ func TestDisconnectHandlesWhatWasReceived(t *testing.T) {
 				for i := range n {
 					publish(t, a, "s.a", fmt.Sprint(i))
 				}
+				if len(opts) > 0 { // its consumers are served side by side
+					js := inspect(t, s)
+					eventually(t, "all is on the way", func() bool {
+						return !slices.ContainsFunc(consumers(t, js), func(c *jetstream.ConsumerInfo) bool { return c.NumPending > 0 })
+					})
+				}
 				publish(t, a, "s.last", "x")
-				last.next() // what was published before has come too
+				last.next() // what was sent before has come too
 				if unsubscribe {
 					if err := sub.Unsubscribe(); err != nil {
 						t.Error(err)

@@ -16,6 +16,8 @@ type config struct {
 	jetStream  bool
 	users      []User
 	mapped     bool
+	nkeys      []string
+	operator   *Operator
 	token      string
 	maxPayload int32
 }
@@ -51,6 +53,13 @@ func Token(token string) Option { return func(c *config) { c.token = token } }
 // Users makes the servers refuse everybody else. The first is whom the harness's Client
 // is, so it should have all permissions.
 func Users(users ...User) Option { return func(c *config) { c.users = users } }
+
+// NKeys makes the servers refuse everybody but the users with these public keys.
+func NKeys(public ...string) Option { return func(c *config) { c.nkeys = public } }
+
+// Trusting makes the servers refuse everybody but the users whom an operator has
+// made.
+func Trusting(o *Operator) Option { return func(c *config) { c.operator = o } }
 
 // MapCertificates makes a server with TLS take the SPIFFE ID in a client's certificate for
 // its name among the Users, instead of a password.

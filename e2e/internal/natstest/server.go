@@ -3,6 +3,7 @@ package natstest
 import (
 	"crypto/tls"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ type Server struct {
 	routes  *proxy.Proxy // between the other members and this one
 	running *server.Server
 	id      *identity.Identity // of the server, if there is TLS
+	cert    atomic.Pointer[tls.Certificate]
 	admin   *identity.Identity // of the harness's clients, if there is TLS
 	conf    *config
 }
@@ -70,6 +72,16 @@ func (s *Server) Restart(change func(*server.Options)) {
 	s.ready()
 }
 
+// Reload changes the options of a server that runs, which ends the connections of those
+// whom it does not know any more.
+func (s *Server) Reload(change func(*server.Options)) {
+	s.t.Helper()
+	change(s.opts)
+	if err := s.running.ReloadOptions(s.opts.Clone()); err != nil {
+		s.t.Fatalf("reload nats: %v", err)
+	}
+}
+
 // Client returns a plain client of the server that goes past its proxy. With TLS it is
 // the service "root", and with Users the first of them. It is closed at the end of the
 // test, and does not reconnect.
@@ -78,6 +90,9 @@ func (s *Server) Client(opts ...nats.Option) *nats.Conn {
 	all := []nats.Option{nats.NoReconnect(), nats.Timeout(startup)}
 	if len(s.conf.users) > 0 && !s.conf.mapped {
 		all = append(all, nats.UserInfo(s.conf.users[0].Name, s.conf.users[0].Password))
+	}
+	if s.conf.operator != nil {
+		all = append(all, nats.UserCredentialBytes(s.conf.operator.Credentials(0).File))
 	}
 	if s.conf.token != "" {
 		all = append(all, nats.Token(s.conf.token))
@@ -146,6 +161,12 @@ func newServer(t testing.TB, name string, c *config) *Server {
 	for _, u := range c.users {
 		s.opts.Users = append(s.opts.Users, u.server())
 	}
+	for _, key := range c.nkeys {
+		s.opts.Nkeys = append(s.opts.Nkeys, &server.NkeyUser{Nkey: key})
+	}
+	if c.operator != nil {
+		c.operator.rule(s.opts)
+	}
 	if c.authority != nil {
 		s.certify()
 	}
@@ -157,26 +178,39 @@ func newServer(t testing.TB, name string, c *config) *Server {
 func (s *Server) certify() {
 	s.t.Helper()
 	c := s.conf
-	issue := func(service string, opts ...identity.IssueOption) *identity.Identity {
-		id, err := c.authority.Issue(service, opts...)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.t.Cleanup(func() { _ = id.Close() })
-		return id
-	}
-	s.id, s.admin = issue(c.service, identity.DNSNames(c.dns...)), issue("root")
-	cert, err := s.id.TLSCertificate()
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	s.Renew()
+	s.admin = s.issue("root")
 	s.opts.TLS, s.opts.TLSTimeout = true, startup.Seconds()
-	s.opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*cert}}
+	s.opts.TLSConfig = &tls.Config{
+		MinVersion:     tls.VersionTLS13,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Load(), nil },
+	}
 	if !c.anonymous {
 		s.opts.TLSVerify, s.opts.TLSMap = true, c.mapped
 		s.opts.TLSConfig.ClientAuth = tls.RequireAndVerifyClientCert
 		s.opts.TLSConfig.ClientCAs = s.id.TrustPool()
 	}
+}
+
+// Renew gives the server, which has TLS, a new certificate for connections to come.
+func (s *Server) Renew(opts ...identity.IssueOption) {
+	s.t.Helper()
+	s.id = s.issue(s.conf.service, append(opts, identity.DNSNames(s.conf.dns...))...)
+	cert, err := s.id.TLSCertificate()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cert.Store(cert)
+}
+
+func (s *Server) issue(service string, opts ...identity.IssueOption) *identity.Identity {
+	s.t.Helper()
+	id, err := s.conf.authority.Issue(service, opts...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = id.Close() })
+	return id
 }
 
 // Identity is the server's own, for a test to revoke; nil without TLS.
