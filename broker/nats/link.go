@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -29,10 +30,11 @@ type link struct {
 	made     atomic.Pointer[natsgo.Conn] // nc, for callbacks that may come before it is set
 	js       jetstream.JetStream         // nil for core NATS
 	draining atomic.Bool
-	ended    chan struct{}  // closed by close
-	closed   chan struct{}  // closed when nats.go has given up, or was told to
-	retired  sync.WaitGroup // no more is added once last is set
-	cancel   func()         // of identity.OnChange
+	ended    chan struct{}                       // closed by close
+	closed   chan struct{}                       // closed when nats.go has given up, or was told to
+	retired  sync.WaitGroup                      // no more is added once last is set
+	cancel   func()                              // of identity.OnChange
+	shown    atomic.Pointer[tls.ConnectionState] // at the last good handshake; nil without an identity
 
 	mu         sync.Mutex
 	last       bool
@@ -54,6 +56,9 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 		changed: make(chan struct{}),
 	}
 	o := s.nats
+	if s.id != nil {
+		o.TLSConfig = l.watching(o.TLSConfig)
+	}
 	o.NoCallbacksAfterClientClose = false
 	o.AsyncErrorCB = func(nc *natsgo.Conn, sub *natsgo.Subscription, err error) {
 		l.asyncError(sub, err)
@@ -113,6 +118,21 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 		}
 	}
 	return l, nil
+}
+
+// watching is a configuration whose handshakes leave what the server has shown. nats.go
+// can be asked for that too, but not while it connects: it looks at itself without a lock.
+func (l *link) watching(conf *tls.Config) *tls.Config {
+	conf = conf.Clone()
+	verify := conf.VerifyConnection
+	conf.VerifyConnection = func(cs tls.ConnectionState) error {
+		if err := verify(cs); err != nil {
+			return err
+		}
+		l.shown.Store(&cs)
+		return nil
+	}
+	return conf
 }
 
 // begin watches over a link that is in force.
@@ -252,11 +272,11 @@ func (l *link) judge(nc *natsgo.Conn) {
 	if id == nil {
 		return
 	}
-	state, err := nc.TLSConnectionState()
-	if err != nil {
+	shown := l.shown.Load()
+	if shown == nil || !nc.IsConnected() {
 		return // it is down: the next handshake decides
 	}
-	until, err := verifyServer(id, l.settings.services, state)
+	until, err := verifyServer(id, l.settings.services, *shown)
 	if err != nil {
 		l.b.report.incident(Incident{Kind: Distrusted, Err: err})
 		_ = nc.ForceReconnect()

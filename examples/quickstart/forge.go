@@ -40,7 +40,7 @@ func newForger(id *identity.Identity) (*forger, error) {
 // forger's own key is good. Those for others are guessed.
 func (f *forger) forge(seen []byte, topic string, change func(plain []byte) []byte) ([]byte, error) {
 	const (
-		nonceAt  = 39 // magic, version, suite, flags, epoch ID
+		nonceAt  = flagsAt + 1 + 32 // after the epoch ID
 		prefixed = 52
 		tagged   = 16
 		ahead    = 1000
@@ -135,8 +135,13 @@ func derive(secret, salt []byte, label, info string) ([]byte, error) {
 	return hkdf.Key(sha256.New, secret, salt, "signet/envelope/v1 "+label+"\x00"+info, 32)
 }
 
+// flagsAt is where an envelope has its flags: after magic, version and suite.
+const flagsAt = 6
+
 func associated(prefix []byte, topic string) []byte {
-	return append(binary.AppendUvarint(slices.Clone(prefix), uint64(len(topic))), topic...)
+	bound := append(binary.AppendUvarint(slices.Clone(prefix), uint64(len(topic))), topic...)
+	bound[flagsAt] = 0 // whether the epoch comes along is not bound
+	return bound
 }
 
 // sized takes a part that its length precedes, of an envelope that was parsed.
