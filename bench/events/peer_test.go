@@ -14,8 +14,8 @@ import (
 var sizes = [...]int{64, 1 << 10, 16 << 10}
 
 // inflights are the numbers of messages that are kept under way: one, for the time that
-// a message takes, and many, for throughput.
-var inflights = [...]int{1, 512}
+// a message takes, many, for throughput, and some.
+var inflights = [...]int{1, 8, 512}
 
 // topic is what everybody publishes on.
 const topic = "orders.created"
