@@ -30,12 +30,21 @@ func NewBudget(pages int64, of *Budget) *Budget {
 }
 
 // Take takes so many pages, if there are as many; what else is of a sender may be counted
-// in pages too.
+// in pages too. Who asks for more than is left keeps nobody from the rest.
 func (b *Budget) Take(pages int) bool {
 	if b == nil {
 		return true
 	}
-	if b.left.Add(-int64(pages)) >= 0 && b.of.Take(pages) {
+	for {
+		left := b.left.Load()
+		if left < int64(pages) {
+			return false
+		}
+		if b.left.CompareAndSwap(left, left-int64(pages)) {
+			break
+		}
+	}
+	if b.of.Take(pages) {
 		return true
 	}
 	b.left.Add(int64(pages))

@@ -145,3 +145,31 @@ func TestReplayReleased(t *testing.T) {
 		t.Errorf("the page was not given back: %v", got)
 	}
 }
+
+// TestBudgetOfOthers: who asks for more than is left does not keep from others what is.
+func TestBudgetOfOthers(t *testing.T) {
+	b := NewBudget(1, nil)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if b.Take(2) {
+				t.Error("took more than there is")
+			}
+		}
+	})
+	for i := range 100000 {
+		if !b.Take(1) {
+			t.Errorf("attempt %d: there is no room for one", i)
+			break
+		}
+		b.Give(1)
+	}
+	close(done)
+	wg.Wait()
+}
