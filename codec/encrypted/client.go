@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"go-micro.dev/v4/client"
 	raw "go-micro.dev/v4/codec/bytes"
@@ -81,7 +82,7 @@ func (w *wrapper) Stream(ctx context.Context, req client.Request, opts ...client
 	if err != nil {
 		return nil, restore(err)
 	}
-	return &clientStream{s}, nil
+	return &clientStream{Stream: s}, nil
 }
 
 func (w *wrapper) Publish(ctx context.Context, m client.Message, opts ...client.PublishOption) error {
@@ -96,8 +97,13 @@ func (w *wrapper) Publish(ctx context.Context, m client.Message, opts ...client.
 	return restore(w.Client.Publish(ctx, m, opts...))
 }
 
-// clientStream keeps go-micro's Frames out of a stream.
-type clientStream struct{ client.Stream }
+// clientStream keeps go-micro's Frames out of a stream, and lets those who receive from it
+// take turns: go-micro does not, and two in one codec would give its memory back twice, to
+// be that of two other calls at once.
+type clientStream struct {
+	client.Stream
+	turn sync.Mutex
+}
 
 func (s *clientStream) Send(m any) error {
 	m, err := checkBody(m)
@@ -111,6 +117,8 @@ func (s *clientStream) Recv(m any) error {
 	if _, ok := m.(*raw.Frame); ok {
 		return errRawFrame
 	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	return restore(s.Stream.Recv(m))
 }
 

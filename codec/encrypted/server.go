@@ -83,8 +83,10 @@ type serverStream struct {
 
 	trusted uint64 // under which generation of our identity; under instance.answering
 
+	turn sync.Mutex // of those who receive; see clientStream
+
 	mu        sync.Mutex
-	receiving int
+	receiving bool
 	closed    bool
 }
 
@@ -135,16 +137,18 @@ func (s *serverStream) Recv(v any) error {
 	if isRawFrame(v) {
 		return errRawFrame
 	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return io.EOF
 	}
-	s.receiving++
+	s.receiving = true
 	s.mu.Unlock()
 	err := s.Stream.Recv(v)
 	s.mu.Lock()
-	s.receiving--
+	s.receiving = false
 	s.mu.Unlock()
 	return err
 }
@@ -161,7 +165,7 @@ func (s *serverStream) isClosed() bool {
 // returns.
 func (s *serverStream) Close() error {
 	s.mu.Lock()
-	waits := s.receiving > 0 && !s.closed
+	waits := s.receiving && !s.closed
 	s.closed = true
 	s.mu.Unlock()
 	if !waits {
