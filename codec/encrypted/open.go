@@ -119,6 +119,7 @@ func (m *openedMessage) openOnce(e *engine, data []byte, scope, topic string, no
 		case gone: // forgotten meanwhile: the epoch is new again
 		case state == envelope.Unseen:
 			return nil
+		case state == envelope.NoRoom && e.in.makeRoom(now, e.o.maxAge):
 		default:
 			return m.notOnce(state)
 		}

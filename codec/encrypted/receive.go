@@ -285,11 +285,8 @@ func (in *inbox) add(id [envelope.EpochIDSize]byte, r *received, now time.Time, 
 	if in.full(sender) {
 		return nil, &rejected{Limit, fmt.Errorf("more than %d epochs, or %d of this sender, within %v", in.most, in.mostOfSender, maxAge), *r.verdict.Load().peer}
 	}
-	if !in.room(sender, r) {
-		in.sweep(now, maxAge, true)
-		if !in.room(sender, r) {
-			return nil, &rejected{Limit, errors.New("what is remembered of epochs has no room: see MaxReplayMemory"), *r.verdict.Load().peer}
-		}
+	if !in.room(sender, r) && (!in.sweep(now, maxAge, true) || !in.room(sender, r)) {
+		return nil, &rejected{Limit, errors.New("what is remembered of epochs has no room: see MaxReplayMemory"), *r.verdict.Load().peer}
 	}
 	in.epochs[id] = r
 	return r, nil
@@ -319,10 +316,10 @@ func (in *inbox) full(sender string) bool {
 // sweep forgets epochs of which nothing was accepted for so long that all that was
 // accepted would be too old by now: so nothing can be replayed. Where room is short it
 // forgets those too of which nothing was accepted ever, as of senders that are not let in.
-// It runs once a second at most.
-func (in *inbox) sweep(now time.Time, maxAge time.Duration, short bool) {
+// It runs once a second at most, and reports whether it has.
+func (in *inbox) sweep(now time.Time, maxAge time.Duration, short bool) bool {
 	if now.Sub(in.swept) < time.Second {
-		return
+		return false
 	}
 	in.swept = now
 	for id, r := range in.epochs {
@@ -337,6 +334,15 @@ func (in *inbox) sweep(now time.Time, maxAge time.Duration, short bool) {
 			}
 		}
 	}
+	return true
+}
+
+// makeRoom forgets what it can, for a message of a known epoch that finds no room in the
+// replay window, and reports whether it is worth another try.
+func (in *inbox) makeRoom(now time.Time, maxAge time.Duration) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.sweep(now, maxAge, true)
 }
 
 func (r *received) forget(now time.Time, idle time.Duration, unaccepted bool) bool {

@@ -57,6 +57,62 @@ func TestRefusedGiveWay(t *testing.T) {
 	}
 }
 
+// TestRefusedKeepNoPages: they do not keep it either from an epoch that is known, and needs
+// more of the replay window.
+func TestRefusedKeepNoPages(t *testing.T) {
+	client, server := ends(t)
+	server.in.budget = envelope.NewBudget(21, nil)
+	now := time.Now()
+	if err := openCall(server, sealCall(t, client), now); err != nil {
+		t.Fatal(err)
+	}
+	known := epochOf(t, client)
+	topic, err := topicOf(targetOf(call(nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("not on the list")
+	for i := range 19 {
+		newEpoch(client)
+		err := new(openedMessage).openOnce(server, sealCall(t, client), scopeCall+"greeter", topic, now, func() error { return refused })
+		if !errors.Is(err, refused) {
+			t.Fatalf("epoch %d: %v", i, err)
+		}
+	}
+	seal := func(at time.Time) []byte {
+		data, err := known.Seal(nil, &envelope.Message{Topic: topic, Time: at}, [envelope.RandomSize]byte{}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for known.Left() > epochMessages-4096 { // the rest of the first page
+		seal(now)
+	}
+	if err := openCall(server, seal(now), now); reasonOf(err) != Limit {
+		t.Errorf("there is no room for another page: %v", err)
+	}
+	later := now.Add(2 * time.Second)
+	let := seal(later)
+	if err := openCall(server, let, later); err != nil {
+		t.Errorf("the room is not free: %v", err)
+	}
+	if err := openCall(server, let, later); reasonOf(err) != Replay {
+		t.Errorf("a replay: %v", err)
+	}
+	// Of a budget that those use up who were let in, nothing is free.
+	server.in.budget.Take(18)
+	for known.Left() > epochMessages-2*4096 {
+		seal(later)
+	}
+	for i := range 3 {
+		at := later.Add(time.Duration(i) * 2 * time.Second)
+		if err := openCall(server, seal(at), at); reasonOf(err) != Limit {
+			t.Errorf("there is no room at all: %v", err)
+		}
+	}
+}
+
 // TestEpochsTakeMemory: what an epoch keeps is counted, and given back with it.
 func TestEpochsTakeMemory(t *testing.T) {
 	client, server := ends(t)
