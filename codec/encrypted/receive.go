@@ -86,7 +86,7 @@ func (r *received) handled(counter uint32, now time.Time) {
 	defer r.mu.Unlock()
 	if !r.gone {
 		r.replay.Handled(counter)
-		r.used, r.accepted = now, true
+		r.accepts(now)
 	}
 }
 
@@ -99,9 +99,17 @@ func (r *received) begin(counter uint32, now time.Time) (state envelope.State, g
 	}
 	if state = r.replay.Begin(counter); state == envelope.Unseen {
 		r.replay.End(counter, true)
-		r.used, r.accepted = now, true
+		r.accepts(now)
 	}
 	return state, false
+}
+
+// accepts notes when something was accepted. Of messages that come at the same time the
+// first may wait for Authorize, so that it gets here last. The lock is held.
+func (r *received) accepts(now time.Time) {
+	if r.accepted = true; now.After(r.used) {
+		r.used = now
+	}
 }
 
 func (in *inbox) get(id [envelope.EpochIDSize]byte) *received {

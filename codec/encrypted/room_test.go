@@ -113,6 +113,36 @@ func TestRefusedKeepNoPages(t *testing.T) {
 	}
 }
 
+// TestReplayWindowOfTheLatest: a message that was kept waiting does not have those forgotten
+// early that were accepted meanwhile.
+func TestReplayWindowOfTheLatest(t *testing.T) {
+	client, server := ends(t)
+	topic, err := topicOf(targetOf(call(nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	meanwhile := now.Add(DefaultMaxAge)
+	waits, latest := sealCall(t, client), []byte(nil)
+	err = new(openedMessage).openOnce(server, waits, scopeCall+"greeter", topic, now, func() error {
+		latest, err = epochOf(t, client).Seal(nil, &envelope.Message{Topic: topic, Time: meanwhile}, [envelope.RandomSize]byte{}, true)
+		if err != nil {
+			return err
+		}
+		return openCall(server, latest, meanwhile)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := now.Add(DefaultMaxAge + 2*ClockSkew + time.Second)
+	server.in.mu.Lock()
+	server.in.sweep(later, server.o.maxAge, true)
+	server.in.mu.Unlock()
+	if err := openCall(server, latest, later); reasonOf(err) != Replay {
+		t.Errorf("a replay: %v", err)
+	}
+}
+
 // TestEpochsTakeMemory: what an epoch keeps is counted, and given back with it.
 func TestEpochsTakeMemory(t *testing.T) {
 	client, server := ends(t)
