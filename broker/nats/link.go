@@ -188,7 +188,11 @@ func (l *link) again() bool {
 		return true
 	}
 	if err := b.open(l.settings); err != nil {
-		b.report.logf(logger.WarnLevel, "nats: connect again: %v", err)
+		if deniesAccount(err) {
+			b.report.incident(Incident{Kind: AccountDenied, Err: err})
+		} else {
+			b.report.logf(logger.WarnLevel, "nats: connect again: %v", err)
+		}
 		return false
 	}
 	l.close()

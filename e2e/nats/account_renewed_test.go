@@ -166,6 +166,26 @@ func TestCredentialsFileSpoilt(t *testing.T) {
 	}
 }
 
+// TestAccountLostForGood reports it also where nats.go has given up, and the broker goes on.
+func TestAccountLostForGood(t *testing.T) {
+	s := natstest.Start(t, natstest.Users(natstest.User{Name: "greeter", Password: "first-secret"}))
+	var password atomic.Value
+	password.Store("first-secret")
+	incidents := make(chan nats.Incident, 1<<16)
+	b := connect(t, s.Addr(), nats.OnIncident(func(i nats.Incident) { incidents <- i }),
+		nats.Use(natsgo.MaxReconnects(1), natsgo.UserInfoHandler(func() (string, string) { return "greeter", password.Load().(string) })))
+	s.Reload(func(o *server.Options) { o.Users[0].Password = "last-secret" })
+	for range 2 { // when the link is lost, and when nats.go gives up
+		incidentOf(t, incidents, nats.Disconnected)
+	}
+	if i := incidentOf(t, incidents, nats.AccountDenied); !errors.Is(i.Err, natsgo.ErrAuthorization) || strings.Contains(i.Err.Error(), "secret") {
+		t.Errorf("got %+v", i)
+	}
+	password.Store("last-secret")
+	incidentOf(t, incidents, nats.Reconnected)
+	publish(t, b, "topic", "x")
+}
+
 // TestStreamOverLostAccount delivers what was stored while NATS did not take the account.
 func TestStreamOverLostAccount(t *testing.T) {
 	s := natstest.Start(t, natstest.JetStream(), natstest.Users(root, natstest.User{Name: "greeter", Password: "first-secret"}))
