@@ -82,6 +82,12 @@ func dial(b *natsBroker, s *settings) (*link, error) {
 			s.nats.ReconnectedCB(nc)
 		}
 	}
+	o.ConnectedCB = func(nc *natsgo.Conn) {
+		l.judge(nc) // with RetryOnFailedConnect, begin was too early for it
+		if s.nats.ConnectedCB != nil {
+			s.nats.ConnectedCB(nc)
+		}
+	}
 	if o.CustomReconnectDelayCB == nil {
 		o.CustomReconnectDelayCB = reconnectDelay
 	}
@@ -182,7 +188,11 @@ func (l *link) again() bool {
 		return true
 	}
 	if err := b.open(l.settings); err != nil {
-		b.report.logf(logger.WarnLevel, "nats: connect again: %v", err)
+		if deniesAccount(err) {
+			b.report.incident(Incident{Kind: AccountDenied, Err: err})
+		} else {
+			b.report.logf(logger.WarnLevel, "nats: connect again: %v", err)
+		}
 		return false
 	}
 	l.close()
@@ -278,19 +288,26 @@ func (l *link) judge(nc *natsgo.Conn) {
 	}
 	until, err := verifyServer(id, l.settings.services, *shown)
 	if err != nil {
-		l.b.report.incident(Incident{Kind: Distrusted, Err: err})
-		_ = nc.ForceReconnect()
+		if l.shown.CompareAndSwap(shown, nil) { // nobody else has found so, or connected anew
+			l.b.report.incident(Incident{Kind: Distrusted, Err: err})
+			_ = nc.ForceReconnect()
+		}
 		return
 	}
+	l.judgeAt(until, shown, nc)
+}
+
+// judgeAt judges again when a certificate has ended, unless meanwhile another was shown.
+func (l *link) judgeAt(until time.Time, shown *tls.ConnectionState, nc *natsgo.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.over() {
+	if l.over() || l.shown.Load() != shown {
 		return
 	}
 	if l.verdict != nil {
 		l.verdict.Stop()
 	}
-	l.verdict = time.AfterFunc(time.Until(until)+time.Second, func() { l.judge(nc) })
+	l.verdict = time.AfterFunc(time.Until(until.Add(time.Second)), func() { l.judge(nc) })
 }
 
 // explain says what to do about an error of connecting.

@@ -48,12 +48,14 @@ type natsBroker struct {
 // error yet: a later Init may bring it.
 func (b *natsBroker) Init(opts ...broker.Option) error {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	for _, o := range opts {
 		o(&b.opts)
 	}
 	b.report.set(&b.opts)
-	if _, err := check(&b.opts); err != nil && !errors.Is(err, ErrNoIdentity) {
+	all := b.opts
+	b.mu.Unlock()
+	// It asks for the JWT, by a function of the user's.
+	if _, err := check(&all); err != nil && !errors.Is(err, ErrNoIdentity) {
 		return err
 	}
 	return nil

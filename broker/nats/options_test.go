@@ -291,3 +291,24 @@ func TestInitAfterwards(t *testing.T) {
 		t.Errorf("got %v, %s", err, b.Address())
 	}
 }
+
+// TestInitAsksWithoutLock: what fetches the JWT may look at the broker.
+func TestInitAsksWithoutLock(t *testing.T) {
+	cleanEnv(t)
+	b, asked := NewBroker(Identity(newID(t))), false
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Init(Use(natsgo.UserJWT(func() (string, error) {
+			asked = b.Options().Context != nil
+			return "h.p.s", nil
+		}, func([]byte) ([]byte, error) { return nil, nil })))
+	}()
+	select {
+	case err := <-done:
+		if err != nil || !asked {
+			t.Errorf("asked %v: %v", asked, err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Init waits for itself")
+	}
+}

@@ -24,7 +24,7 @@ type loss struct {
 	server  natstest.Option
 	account natsgo.Option
 	secrets []string // nobody may see them
-	lose    func(*natstest.Server)
+	lose    func(*natstest.Server, broker.Broker)
 	want    error // what NATS says of it
 	renew   func(*natstest.Server)
 }
@@ -35,9 +35,8 @@ var losses = map[string]func(*testing.T) loss{
 		first, last := o.Credentials(0), o.Credentials(0)
 		file := save(t, first.File)
 		return loss{natstest.Trusting(o), natsgo.UserCredentials(file), []string{first.Seed, first.JWT, last.Seed, last.JWT},
-			func(s *natstest.Server) {
-				replace(t, file, o.Credentials(briefly).File)
-				s.Proxy.Cut()
+			func(s *natstest.Server, b broker.Broker) {
+				reconnectBriefly(t, s, b, func() { replace(t, file, o.Credentials(briefly).File) })
 			}, natsgo.ErrAuthExpired, func(*natstest.Server) { replace(t, file, last.File) }}
 	},
 	"JWT revoked": func(t *testing.T) loss {
@@ -45,21 +44,23 @@ var losses = map[string]func(*testing.T) loss{
 		first, last := o.Credentials(0), o.Credentials(0)
 		file := save(t, first.File)
 		return loss{natstest.Trusting(o), natsgo.UserCredentials(file), []string{first.Seed, first.JWT, last.Seed, last.JWT},
-			func(s *natstest.Server) { o.Revoke(s, first.User) }, natsgo.ErrAuthRevoked,
+			func(s *natstest.Server, _ broker.Broker) { o.Revoke(s, first.User) }, natsgo.ErrAuthRevoked,
 			func(*natstest.Server) { replace(t, file, last.File) }}
 	},
 	"account's JWT expired": func(t *testing.T) loss {
 		o := natstest.NewOperator(t)
 		user := o.Credentials(0)
 		return loss{natstest.Trusting(o), natsgo.UserCredentials(save(t, user.File)), []string{user.Seed, user.JWT},
-			func(s *natstest.Server) { o.Expire(s, time.Second) }, natsgo.ErrAccountAuthExpired,
+			func(s *natstest.Server, _ broker.Broker) { o.Expire(s, time.Second) }, natsgo.ErrAccountAuthExpired,
 			func(s *natstest.Server) { o.Expire(s, 0) }}
 	},
 	"nkey removed": func(t *testing.T) loss {
 		public, seed, file := nkey(t)
 		other, _, _ := nkey(t)
 		return loss{natstest.NKeys(public), seedFile(t, file), []string{seed},
-			func(s *natstest.Server) { s.Reload(func(o *server.Options) { o.Nkeys[0].Nkey = other }) }, natsgo.ErrAuthorization,
+			func(s *natstest.Server, _ broker.Broker) {
+				s.Reload(func(o *server.Options) { o.Nkeys[0].Nkey = other })
+			}, natsgo.ErrAuthorization,
 			func(s *natstest.Server) { s.Reload(func(o *server.Options) { o.Nkeys[0].Nkey = public }) }}
 	},
 	"password changed": func(*testing.T) loss {
@@ -67,14 +68,18 @@ var losses = map[string]func(*testing.T) loss{
 		password.Store("first-secret")
 		ask := func() (string, string) { return "greeter", password.Load().(string) }
 		return loss{natstest.Users(natstest.User{Name: "greeter", Password: "first-secret"}), natsgo.UserInfoHandler(ask), []string{"first-secret", "last-secret"},
-			func(s *natstest.Server) { s.Reload(func(o *server.Options) { o.Users[0].Password = "last-secret" }) }, natsgo.ErrAuthorization,
+			func(s *natstest.Server, _ broker.Broker) {
+				s.Reload(func(o *server.Options) { o.Users[0].Password = "last-secret" })
+			}, natsgo.ErrAuthorization,
 			func(*natstest.Server) { password.Store("last-secret") }}
 	},
 	"token changed": func(*testing.T) loss {
 		var token atomic.Value
 		token.Store("first-secret")
 		return loss{natstest.Token("first-secret"), natsgo.TokenHandler(func() string { return token.Load().(string) }), []string{"first-secret", "last-secret"},
-			func(s *natstest.Server) { s.Reload(func(o *server.Options) { o.Authorization = "last-secret" }) }, natsgo.ErrAuthorization,
+			func(s *natstest.Server, _ broker.Broker) {
+				s.Reload(func(o *server.Options) { o.Authorization = "last-secret" })
+			}, natsgo.ErrAuthorization,
 			func(*natstest.Server) { token.Store("last-secret") }}
 	},
 }
@@ -113,7 +118,7 @@ func TestAccountLost(t *testing.T) {
 					}
 				}
 			}
-			w.lose(s)
+			w.lose(s, b)
 			denied(w.want)
 			denied(natsgo.ErrAuthorization) // by the next connection
 			before := stats(b).Reconnects
@@ -159,6 +164,26 @@ func TestCredentialsFileSpoilt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAccountLostForGood reports it also where nats.go has given up, and the broker goes on.
+func TestAccountLostForGood(t *testing.T) {
+	s := natstest.Start(t, natstest.Users(natstest.User{Name: "greeter", Password: "first-secret"}))
+	var password atomic.Value
+	password.Store("first-secret")
+	incidents := make(chan nats.Incident, 1<<16)
+	b := connect(t, s.Addr(), nats.OnIncident(func(i nats.Incident) { incidents <- i }),
+		nats.Use(natsgo.MaxReconnects(1), natsgo.UserInfoHandler(func() (string, string) { return "greeter", password.Load().(string) })))
+	s.Reload(func(o *server.Options) { o.Users[0].Password = "last-secret" })
+	for range 2 { // when the link is lost, and when nats.go gives up
+		incidentOf(t, incidents, nats.Disconnected)
+	}
+	if i := incidentOf(t, incidents, nats.AccountDenied); !errors.Is(i.Err, natsgo.ErrAuthorization) || strings.Contains(i.Err.Error(), "secret") {
+		t.Errorf("got %+v", i)
+	}
+	password.Store("last-secret")
+	incidentOf(t, incidents, nats.Reconnected)
+	publish(t, b, "topic", "x")
 }
 
 // TestStreamOverLostAccount delivers what was stored while NATS did not take the account.

@@ -143,7 +143,7 @@ func signIns(t *testing.T) map[string]signIn {
 			"file that was spoilt": {use(spoilt), "no nkey seed found", "wrong-secret"},
 		}},
 		"JWT": {natstest.Trusting(o), creds(string(user.File)), user.Seed, map[string]bad{
-			"expired":             {creds(string(expired.File)), "expired", expired.Seed},
+			"expired":             {creds(string(expired.File)), refused, expired.Seed},
 			"of another operator": {creds(string(stranger.File)), refused, stranger.Seed},
 			"another's seed":      {creds(strings.Replace(string(user.File), user.Seed, other.Seed, 1)), refused, other.Seed},
 			"seed without JWT":    {creds(user.Seed), "no JWT", user.Seed},
