@@ -43,7 +43,8 @@ func (b *sealedBroker) Publish(topic string, m *broker.Message, opts ...broker.P
 }
 
 // copier is an inner broker, such as broker/nats, that says whether it keeps nothing of a
-// message once Publish has returned. Others may keep it, and memory does.
+// message once Publish has returned, and does not write into it, whose header may be nil.
+// Others may keep it, and memory does.
 type copier interface{ CopiesPublished() bool }
 
 func copies(inner broker.Broker) bool {

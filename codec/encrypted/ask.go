@@ -74,8 +74,9 @@ func (c *instance) request(m *codec.Message, body any) error {
 	}
 	*space = s.data
 	if a.lean.at != nil {
-		a.lean.sealed = space
-	} else {
+		a.lean.sealed = keepSpace(space)
+	}
+	if a.lean.sealed != space {
 		defer giveSpace(space)
 	}
 	a.letter = l

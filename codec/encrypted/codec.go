@@ -234,12 +234,5 @@ func (c *instance) opened(m *openedMessage) { c.plain, c.space = m.body, m.space
 // openEvent opens an event of an inner codec, and returns the topic that it was sealed
 // for.
 func (e *engine) openEvent(m *openedMessage, data []byte, inner string, now time.Time) (topic string, err error) {
-	if err = m.open(e, data, scopeEvent, topicEvent(inner), now); err != nil {
-		return "", err
-	}
-	topic = m.from.reader.Header.Scope[len(scopeEvent):]
-	if err := e.fresh(m, e.o.eventAge, now); err != nil {
-		return topic, err
-	}
-	return topic, e.authorize(m.peer, topic)
+	return m.openOften(e, data, scopeEvent, topicEvent(inner), now)
 }

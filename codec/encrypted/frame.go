@@ -36,3 +36,16 @@ func giveSpace(space *[]byte) {
 		spaces.Put(space)
 	}
 }
+
+// mostSpare is how much of a piece may be empty while its content waits, in bytes.
+const mostSpare = 4 << 10
+
+// keepSpace returns the piece, or a copy that is no larger than what is in it, for content
+// that waits for as long as a peer likes.
+func keepSpace(space *[]byte) *[]byte {
+	if cap(*space)-len(*space) <= len(*space)+mostSpare {
+		return space
+	}
+	kept := bytes.Clone(*space)
+	return &kept
+}

@@ -47,16 +47,8 @@ func (m *Marshaler) Marshal(v any) ([]byte, error) {
 // Unmarshal opens data and has the marshaler inside read it. Nothing of v is written
 // unless it verifies.
 func (m *Marshaler) Unmarshal(data []byte, v any) error {
-	now := time.Now()
 	opened := new(openedMessage)
-	err := opened.open(m.e, data, scopeMessage, topicMessage, now)
-	if err == nil {
-		err = m.e.fresh(opened, m.e.o.eventAge, now)
-	}
-	if err == nil {
-		err = m.e.authorize(opened.peer, "")
-	}
-	if err != nil {
+	if _, err := opened.openOften(m.e, data, scopeMessage, topicMessage, time.Now()); err != nil {
 		m.e.report.reject("", err)
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}

@@ -133,3 +133,21 @@ func (m *openedMessage) notOnce(state envelope.State) error {
 	}
 	return &rejected{Replay, errors.New("it was accepted before"), *m.peer}
 }
+
+// openOften opens what is recent, of somebody who is let in, and may have been opened
+// before: an event, or what a marshaler has made. It returns what follows the use in the
+// scope of the epoch: the topic of an event.
+func (m *openedMessage) openOften(e *engine, data []byte, scope, topic string, now time.Time) (of string, err error) {
+	if err = m.open(e, data, scope, topic, now); err != nil {
+		return "", err
+	}
+	of = m.from.reader.Header.Scope[len(scope):]
+	if err := e.fresh(m, e.o.eventAge, now); err != nil {
+		return of, err
+	}
+	if err := e.authorize(m.peer, of); err != nil {
+		return of, err
+	}
+	m.from.letIn(now)
+	return of, nil
+}

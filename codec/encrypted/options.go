@@ -22,7 +22,8 @@ const (
 	MaxEpochs       = 16384
 	MaxSenderEpochs = 2048
 	// MaxReplayMemory bounds what replay windows and the headers of epochs take, in
-	// bytes, and MaxSenderReplayMemory what they take for one sender.
+	// bytes, and MaxSenderReplayMemory what they take for one sender. Beside it an epoch
+	// takes about 7 KB, for ciphers and certificates.
 	MaxReplayMemory       = 64 << 20
 	MaxSenderReplayMemory = 16 << 20
 )

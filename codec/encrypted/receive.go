@@ -90,6 +90,13 @@ func (r *received) handled(counter uint32, now time.Time) {
 	}
 }
 
+// letIn notes that something was accepted that takes none of the replay window.
+func (r *received) letIn(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.accepts(now)
+}
+
 // begin marks a message as handled, and returns what it was.
 func (r *received) begin(counter uint32, now time.Time) (state envelope.State, gone bool) {
 	r.mu.Lock()

@@ -270,3 +270,49 @@ func TestKeyEnds(t *testing.T) {
 		t.Errorf("after it: %v", err)
 	}
 }
+
+// TestEventsKeepTheirPlace: epochs of events that were let in do not give way, though events
+// take nothing of the replay window.
+func TestEventsKeepTheirPlace(t *testing.T) {
+	client, server := ends(t)
+	now := time.Now()
+	client.o.subscribers = map[string][]string{"orders": {"greeter"}}
+	out, err := client.sendEvent("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	event, err := client.seal(nil, out, topicEvent("json"), []byte("{}"), func(*sending) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func() int {
+		server.in.mu.Lock()
+		defer server.in.mu.Unlock()
+		server.in.swept = time.Time{}
+		server.in.sweep(now, server.o.maxAge, true)
+		return len(server.in.epochs)
+	}
+	if err := new(openedMessage).open(server, event.data, scopeEvent, topicEvent("json"), now); err != nil {
+		t.Fatal(err)
+	}
+	if n := known(); n != 0 {
+		t.Errorf("%d epochs are known of which nothing was let in", n)
+	}
+	if _, err := server.openEvent(new(openedMessage), event.data, "json", now); err != nil {
+		t.Fatal(err)
+	}
+	if n := known(); n != 1 {
+		t.Errorf("%d epochs are known, want that of the event", n)
+	}
+}
+
+// TestKeptSpace: what waits for an answer holds no more memory than about twice its size.
+func TestKeptSpace(t *testing.T) {
+	large, fitting := make([]byte, 100, maxSpace), make([]byte, 100, 200)
+	if kept := keepSpace(&large); cap(*kept) > 200 || len(*kept) != 100 {
+		t.Errorf("%d bytes are kept in %d", len(*kept), cap(*kept))
+	}
+	if keepSpace(&fitting) != &fitting {
+		t.Error("what fits is copied")
+	}
+}
