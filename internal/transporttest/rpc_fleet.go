@@ -67,7 +67,7 @@ func (e *env) service(forServer []server.Option, opts ...micro.Option) *fleet {
 		micro.Client(cli),
 		micro.HandleSignal(false),
 		micro.Logger(log),
-		micro.Broker(broker.NewMemoryBroker()),
+		micro.Broker(&steady{Broker: broker.NewMemoryBroker()}),
 		micro.Registry(reg),
 		micro.Transport(tr),
 		micro.Name(Service),
@@ -202,4 +202,24 @@ func (l *errorLog) errors() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.lines...)
+}
+
+// steady is a broker that can be asked for its address while it connects. A go-micro
+// server does so when it starts again: the goroutine that had registered it may say only
+// now from which broker it disconnects, and the memory broker has no lock there.
+type steady struct {
+	broker.Broker
+	mu sync.Mutex
+}
+
+func (s *steady) Connect() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Broker.Connect()
+}
+
+func (s *steady) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Broker.Address()
 }
