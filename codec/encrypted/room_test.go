@@ -11,6 +11,23 @@ import (
 	"github.com/go-signet/signet/internal/envelope"
 )
 
+// refuseEpochs brings new epochs of a sender that is not let in.
+func refuseEpochs(t *testing.T, client, server *engine, n int, now time.Time) {
+	t.Helper()
+	topic, err := topicOf(targetOf(call(nil)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("not on the list")
+	for i := range n {
+		newEpoch(client)
+		err := new(openedMessage).openOnce(server, sealCall(t, client), scopeCall+"greeter", topic, now, func() error { return refused })
+		if !errors.Is(err, refused) {
+			t.Fatalf("epoch %d: %v", i, err)
+		}
+	}
+}
+
 // TestRefusedGiveWay: senders that are not let in do not keep the room for epochs from
 // those that are, and an epoch of which something was accepted keeps its place.
 func TestRefusedGiveWay(t *testing.T) {
@@ -27,18 +44,7 @@ func TestRefusedGiveWay(t *testing.T) {
 			if err := openCall(server, first, now); err != nil {
 				t.Fatal(err)
 			}
-			topic, err := topicOf(targetOf(call(nil)), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			refused := errors.New("not on the list")
-			for i := range 19 {
-				newEpoch(client)
-				err := new(openedMessage).openOnce(server, sealCall(t, client), scopeCall+"greeter", topic, now, func() error { return refused })
-				if !errors.Is(err, refused) {
-					t.Fatalf("epoch %d: %v", i, err)
-				}
-			}
+			refuseEpochs(t, client, server, 19, now)
 			newEpoch(client)
 			let := sealCall(t, client)
 			if err := openCall(server, let, now); reasonOf(err) != Limit {
@@ -71,14 +77,7 @@ func TestRefusedKeepNoPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := errors.New("not on the list")
-	for i := range 19 {
-		newEpoch(client)
-		err := new(openedMessage).openOnce(server, sealCall(t, client), scopeCall+"greeter", topic, now, func() error { return refused })
-		if !errors.Is(err, refused) {
-			t.Fatalf("epoch %d: %v", i, err)
-		}
-	}
+	refuseEpochs(t, client, server, 19, now)
 	seal := func(at time.Time) []byte {
 		data, err := known.Seal(nil, &envelope.Message{Topic: topic, Time: at}, [envelope.RandomSize]byte{}, false)
 		if err != nil {
